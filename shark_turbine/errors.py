@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Every exception that a user of shark_turbine can meet, and the one shape of their messages.
+
+A message has up to four parts, always in this order::
+
+    <Module>.<member> (<file>:<line>): <what is wrong, in the user's words>
+      got:      <their value>
+      expected: <the accepted forms>
+      fix:      <one concrete line they can write>
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import CodeType, FunctionType
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLocation:
+    """A line of the user's source: what `(<file>:<line>)` in a message shows."""
+
+    file: str
+    line: int
+
+    @classmethod
+    def from_function(cls, function: FunctionType | CodeType) -> SourceLocation:
+        """Return the line on which a Python function is defined."""
+        code = function if isinstance(function, CodeType) else function.__code__
+        return cls(code.co_filename, code.co_firstlineno)
+
+    def source_line(self) -> str:
+        """Return the text of the line, stripped; empty where the file cannot be read."""
+        return linecache.getline(self.file, self.line).strip()
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+class TurbineError(Exception):
+    """Base of every error that shark_turbine raises on purpose.
+
+    Args:
+        what: what is wrong, one sentence in the user's words, no full stop.
+        where: the user's thing, such as `SimpleParamsModule.run`.
+        location: the source line that declares it or that went wrong.
+        got: the value met.
+        expected: the accepted forms.
+        fix: one concrete line that the user can write.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        location: SourceLocation | None = None,
+        got: object = None,
+        expected: object = None,
+        fix: object = None,
+    ) -> None:
+        self.what = what
+        self.where = where
+        self.location = location
+        self.got = got
+        self.expected = expected
+        self.fix = fix
+        super().__init__(self._message())
+
+    def _message(self) -> str:
+        lines = [f"{self._head()}{self.what}"]
+        for label, part in (("got:", self.got), ("expected:", self.expected), ("fix:", self.fix)):
+            if part is not None:
+                lines.append(f"  {label:<9} {_indented(str(part))}")
+        return "\n".join(lines)
+
+    def _head(self) -> str:
+        if self.where is None and self.location is None:
+            return ""
+        place = f"({self.location})" if self.location is not None else ""
+        return " ".join(part for part in (self.where, place) if part) + ": "
+
+
+def _indented(text: str) -> str:
+    """Keep the lines of a many-line part aligned under its first."""
+    return text.replace("\n", "\n            ")
+
+
+class DeclarationError(TurbineError, TypeError):
+    """A class body, signature or option declares something that has no meaning."""
+
+
+class DimensionError(TurbineError, ValueError):
+    """A dynamic dimension contradicts itself, its range, or what the function needs."""
+
+
+class TracingError(TurbineError, RuntimeError):
+    """A procedure or jittable could not be traced: what it does cannot be recorded."""
+
+
+class UnsupportedTypeError(TurbineError, TypeError):
+    """A value, dtype or operator cannot be carried into a compiled module."""
+
+
+class ArgumentError(TurbineError, ValueError):
+    """A call of a loaded function has the wrong number, structure, shape or dtype of arguments."""
+
+
+class ContractError(TurbineError, RuntimeError):
+    """A check inside the artifact refused a call: the broken contract is the message."""
+
+
+class LoadError(TurbineError, RuntimeError):
+    """A vmfb cannot be loaded here: damaged, another version, another machine."""
+
+
+class VersionError(TurbineError, RuntimeError):
+    """An installed package is outside the range that this release supports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One message of the compiler.
+
+    `severity` is `error`, `warning`, `note` or `remark`; `location` is the Python source line that
+    the operation came from, when it is known.
+    """
+
+    severity: str
+    message: str
+    location: SourceLocation | None = None
+
+    def __str__(self) -> str:
+        place = f"{self.location}: " if self.location is not None else ""
+        return f"{place}{self.severity}: {self.message}"
+
+
+class CompileError(TurbineError, RuntimeError):
+    """The compiler refused the module, crashed, or ran out of time.
+
+    `diagnostics` holds what it said, each with the Python source line where one is known; `stage`
+    is where it stopped, such as `import`, `compile` or `crash`.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        diagnostics: Sequence[Diagnostic] = (),
+        stage: str = "compile",
+        where: str | None = None,
+        location: SourceLocation | None = None,
+        got: object = None,
+        expected: object = None,
+        fix: object = None,
+    ) -> None:
+        self.diagnostics = tuple(diagnostics)
+        self.stage = stage
+        super().__init__(
+            what, where=where, location=location, got=got, expected=expected, fix=fix
+        )
