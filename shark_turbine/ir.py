@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The only door to IREE's MLIR bindings, with the type constructors that the emitters share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from iree.compiler import ir as _ir
+from iree.compiler.dialects import arith, func, tensor, util
+from iree.compiler.passmanager import PassManager
+
+from . import dtypes
+
+Attribute = _ir.Attribute
+Block = _ir.Block
+Context = _ir.Context
+DenseElementsAttr = _ir.DenseElementsAttr
+DenseResourceElementsAttr = _ir.DenseResourceElementsAttr
+DictAttr = _ir.DictAttr
+FlatSymbolRefAttr = _ir.FlatSymbolRefAttr
+FunctionType = _ir.FunctionType
+IndexType = _ir.IndexType
+InsertionPoint = _ir.InsertionPoint
+IntegerAttr = _ir.IntegerAttr
+IntegerType = _ir.IntegerType
+Location = _ir.Location
+MLIRError = _ir.MLIRError
+Module = _ir.Module
+Operation = _ir.Operation
+RankedTensorType = _ir.RankedTensorType
+StringAttr = _ir.StringAttr
+SymbolTable = _ir.SymbolTable
+Type = _ir.Type
+TypeAttr = _ir.TypeAttr
+UnitAttr = _ir.UnitAttr
+Value = _ir.Value
+
+__all__ = [
+    "Attribute",
+    "Block",
+    "Context",
+    "DenseElementsAttr",
+    "DenseResourceElementsAttr",
+    "DictAttr",
+    "FlatSymbolRefAttr",
+    "FunctionType",
+    "IndexType",
+    "InsertionPoint",
+    "IntegerAttr",
+    "IntegerType",
+    "Location",
+    "MLIRError",
+    "Module",
+    "Operation",
+    "PassManager",
+    "RankedTensorType",
+    "StringAttr",
+    "SymbolTable",
+    "Type",
+    "TypeAttr",
+    "UnitAttr",
+    "Value",
+    "arith",
+    "func",
+    "tensor",
+    "tensor_type",
+    "torch_tensor_type",
+    "util",
+    "write_module",
+]
+
+
+def tensor_type(dtype: dtypes.DType, shape: Sequence[int | None], context: Any) -> Any:
+    """Return the builtin `tensor<...>` type; None is a dynamic dim."""
+    dims = "".join("?x" if dim is None else f"{dim}x" for dim in shape)
+    return Type.parse(f"tensor<{dims}{dtype.mlir}>", context)
+
+
+def torch_tensor_type(dtype: dtypes.DType, shape: Sequence[int | None], context: Any) -> Any:
+    """Return the `!torch.vtensor<...>` type; None is a dynamic dim."""
+    dims = ",".join("?" if dim is None else str(dim) for dim in shape)
+    return Type.parse(f"!torch.vtensor<[{dims}],{dtype.torch_mlir}>", context)
+
+
+def write_module(module: Any, path: str | PathLike[str]) -> None:
+    """Write a module as bytecode (`.mlirbc`) or as text (any other ending); weights included."""
+    path = Path(path)
+    if path.suffix == ".mlirbc":
+        with path.open("wb") as file:
+            module.operation.write_bytecode(file)
+        return
+    with path.open("wb") as file:
+        module.operation.print(file, binary=True)
