@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# Every target sets up what it needs: the environment in .venv is made when it is missing or broken, and brought up to
+# date when pyproject.toml or constraints.txt is newer than its stamp.
+#
+#   make test TESTS=tests/house          a part of the tests (any pytest arguments)
+#   make setup PYTHON=python3.12         another Python, for a new .venv
+#   make test JOBS=8                     more worker processes
+
+PYTHON ?= python3
+JOBS   ?= 2
+TESTS  ?= tests
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+STAMP := $(VENV)/.shark-turbine-stamp
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format docs bench constraints
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## make .venv with everything that the other targets need
+
+demo: $(STAMP)  ## export, compile and run two PyTorch models, and compare them with eager PyTorch
+	$(BIN)/python examples/aot_mlp/mlp_export_simple.py
+	$(BIN)/python examples/aot_mlp/mlp_export_dynamic.py
+
+test: $(STAMP)  ## run every test
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(TESTS)
+
+check: $(STAMP)  ## lint, formatting, the house's import contracts, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+format: $(STAMP)  ## apply what `make check` can mend by itself
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+docs: $(STAMP)  ## check that every link inside the Markdown documents leads somewhere
+	$(BIN)/python -m pytest tests/house/test_documents.py
+
+bench: $(STAMP)  ## run the scripts of benchmarks/, one after the other
+	@for script in $(sort $(wildcard benchmarks/*.py)); do \
+	  echo "== $$script"; $(BIN)/python "$$script" || exit 1; \
+	done
+
+constraints: $(STAMP)  ## write what is installed in .venv into constraints.txt
+	@{ sed -n '/^#/p' constraints.txt; \
+	   $(BIN)/python -m pip freeze --all --exclude pip --exclude shark-turbine \
+	   | sed 's/+[a-z0-9.]*$$//' | LC_ALL=C sort -f; } > constraints.txt.new
+	@mv constraints.txt.new constraints.txt && touch $(STAMP)
+
+# A .venv that is there is kept and updated in place; only one whose Python no longer runs is made anew.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "shark_turbine needs Python 3.11 or newer, and '$(PYTHON)' is not: say make PYTHON=python3.11" >&2; exit 1; }
+	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,check,torch-mlir]'
+	@touch $(STAMP)
