@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""DOOR 2: what tracing recorded for the whole module. Values are integer ids; no MLIR exists yet.
+
+`str(program)` is the window that unit tests look through::
+
+    program @dynamic_sum
+      jit @compute_sum(f32[d0], f32[d0]) -> (f32[d0])
+      export @sum_dynamic(a: f32[d0], b: f32[d0]) -> (f32[d0])    # model.py:12
+        %2 = call @compute_sum(%0, %1)
+        return %2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, assert_never
+
+import torch
+
+from ..errors import SourceLocation
+from ..signature import FunctionSignature
+from .spec import External, GlobalSpec, InitialValue, Inline
+from .types import AbstractScalar, AbstractValue, TensorType, ValueType
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalVar:
+    """Module state: one `util.global`."""
+
+    symbol: str
+    type: AbstractValue
+    initial: InitialValue
+    mutable: bool
+
+    @classmethod
+    def from_spec(cls, spec: GlobalSpec) -> GlobalVar:
+        return cls(spec.symbol, spec.type, spec.initial, spec.mutable)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JitFunction:
+    """A captured torch graph: a private function.
+
+    `globals` says which `util.global` holds a parameter, buffer or captured tensor of the program,
+    by its target in the program's graph signature.
+    """
+
+    symbol: str
+    program: torch.export.ExportedProgram
+    parameters: tuple[ValueType, ...]
+    results: tuple[ValueType, ...]
+    globals: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"jit @{self.symbol}({_joined(self.parameters)}) -> ({_joined(self.results)})"
+
+
+@dataclass(frozen=True, slots=True)
+class DimOf:
+    """The size of one dim of a tensor value."""
+
+    value: int
+    axis: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarValue:
+    """The number that a scalar value holds."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """An operation on sizes; division rounds down."""
+
+    operator: Literal["+", "-", "*", "//", "%"]
+    left: SizeExpression
+    right: SizeExpression
+
+
+SizeExpression = int | DimOf | ScalarValue | Arithmetic
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Read a global."""
+
+    result: int
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Write a global."""
+
+    symbol: str
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Call a jit function."""
+
+    results: tuple[int, ...]
+    symbol: str
+    arguments: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A number known at tracing."""
+
+    result: int
+    value: bool | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Read the size of a dim as a scalar of type index."""
+
+    result: int
+    source: DimOf
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarOperation:
+    """Arithmetic or comparison of two scalars of one type; `cast` converts its one operand."""
+
+    result: int
+    operator: str
+    operands: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Refuse the call with `message` unless `left relation right` holds, when the artifact runs."""
+
+    left: SizeExpression
+    relation: Literal["==", "<=", ">="]
+    right: SizeExpression
+    message: str
+
+
+Step = Load | Store | Call | Constant | Size | ScalarOperation | Check
+
+
+@dataclass(frozen=True, slots=True)
+class Procedure:
+    """An exported method: arguments are values 0 to n-1; `types` holds the type of every value."""
+
+    symbol: str
+    signature: FunctionSignature
+    types: tuple[ValueType, ...]
+    steps: tuple[Step, ...]
+    returned: tuple[int, ...]
+    location: SourceLocation | None = None
+
+    @property
+    def argument_types(self) -> tuple[ValueType, ...]:
+        return self.types[: len(self.signature.arguments)]
+
+    @property
+    def result_types(self) -> tuple[ValueType, ...]:
+        return tuple(self.types[value] for value in self.returned)
+
+    def __str__(self) -> str:
+        arguments = ", ".join(
+            f"{argument.name}: {value_type}"
+            for argument, value_type in zip(
+                self.signature.arguments, self.argument_types, strict=True
+            )
+        )
+        place = ""
+        if self.location is not None:
+            place = f"    # {self.location.file.rsplit('/', 1)[-1]}:{self.location.line}"
+        head = f"export @{self.symbol}({arguments}) -> ({_joined(self.result_types)}){place}"
+        returned = ", ".join(f"%{value}" for value in self.returned)
+        lines = [head, *(f"  {format_step(step)}" for step in self.steps)]
+        return "\n".join([*lines, f"  return {returned}".rstrip()])
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Everything that the emitter writes, in the order in which it is written."""
+
+    name: str
+    globals: tuple[GlobalVar, ...]
+    jit_functions: tuple[JitFunction, ...]
+    procedures: tuple[Procedure, ...]
+
+    def __str__(self) -> str:
+        lines = [f"program @{self.name}"]
+        lines += [f"  {_format_global(item)}" for item in self.globals]
+        lines += [f"  {item}" for item in self.jit_functions]
+        for procedure in self.procedures:
+            lines += [f"  {line}" for line in str(procedure).splitlines()]
+        return "\n".join(lines)
+
+
+def format_step(step: Step) -> str:
+    """Show one step as a line of the program's window."""
+    match step:
+        case Load(result, symbol):
+            return f"%{result} = load @{symbol}"
+        case Store(symbol, value):
+            return f"store @{symbol}, %{value}"
+        case Call(results, symbol, arguments):
+            left = ", ".join(f"%{result}" for result in results)
+            right = ", ".join(f"%{argument}" for argument in arguments)
+            return f"{left}{' = ' if results else ''}call @{symbol}({right})"
+        case Constant(result, value):
+            return f"%{result} = constant {value}"
+        case Size(result, source):
+            return f"%{result} = size {format_size(source)}"
+        case ScalarOperation(result, operator, operands):
+            shown = ", ".join(f"%{operand}" for operand in operands)
+            return f"%{result} = {operator} {shown}"
+        case Check(left, relation, right, message):
+            return f"check {format_size(left)} {relation} {format_size(right)}    # {message}"
+        case _:
+            assert_never(step)
+
+
+def format_size(expression: SizeExpression) -> str:
+    """Show a size expression: `%0[1]` is dim 1 of value 0."""
+    match expression:
+        case int():
+            return str(expression)
+        case DimOf(value, axis):
+            return f"%{value}[{axis}]"
+        case ScalarValue(value):
+            return f"%{value}"
+        case Arithmetic(operator, left, right):
+            return f"({format_size(left)} {operator} {format_size(right)})"
+        case _:
+            assert_never(expression)
+
+
+def _format_global(item: GlobalVar) -> str:
+    mutable = "mutable " if item.mutable else ""
+    kind = item.type if isinstance(item.type, AbstractScalar) else _static(item.type)
+    match item.initial:
+        case Inline():
+            initial = "inline"
+        case External(scope, key):
+            initial = f"external {scope}::{key}"
+        case other:
+            initial = type(other).__name__.lower()
+    return f"global {mutable}@{item.symbol}: {kind} = {initial}"
+
+
+def _static(declared: AbstractValue) -> str:
+    if isinstance(declared, AbstractScalar):
+        return declared.name
+    return str(TensorType(declared.dtype, tuple(int(dim or 0) for dim in declared.size)))
+
+
+def _joined(types: tuple[ValueType, ...]) -> str:
+    return ", ".join(str(value_type) for value_type in types)

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Pytrees: flattening user structures; the only door to torch's private pytree functions."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch.utils import _pytree as _torch_pytree
+
+from .signature import Constant, Leaf, MappingTree, SequenceTree, Tree
+
+
+@dataclass(frozen=True, slots=True)
+class PathLeaf:
+    """A leaf of a structure and where it is: `path` is what follows the name (`['a'][0]`)."""
+
+    path: str
+    dotted: str
+    value: Any
+
+
+def leaves_with_paths(value: Any) -> list[PathLeaf]:
+    """Flatten a structure into its leaves; None is a leaf."""
+    return list(_walk(value, "", ""))
+
+
+def leaves(value: Any) -> list[Any]:
+    """Flatten a structure into its leaves; None is a leaf."""
+    return [leaf.value for leaf in _walk(value, "", "")]
+
+
+def map_leaves(function: Callable[[Any], Any], value: Any) -> Any:
+    """Rebuild a structure with `function` applied to every leaf; None is a leaf."""
+    children = _children(value)
+    if children is None:
+        return function(value)
+    items, rebuild = children
+    return rebuild([map_leaves(function, child) for _, child in items])
+
+
+def unflatten(structure: Any, values: Iterable[Any]) -> Any:
+    """Rebuild `structure` with its leaves replaced, in order, by `values`."""
+    supply = iter(values)
+    return map_leaves(lambda _: next(supply), structure)
+
+
+def to_tree(value: Any, leaf: Callable[[Any], int | None]) -> Tree:
+    """Describe a structure: `leaf` numbers each flat value; None from it marks a constant."""
+    children = _children(value)
+    if children is None:
+        index = leaf(value)
+        return Constant(value) if index is None else Leaf(index)
+    items, _ = children
+    if isinstance(value, Mapping) or not isinstance(value, (tuple, list)):
+        return MappingTree(tuple((key, to_tree(child, leaf)) for key, child in items))
+    kind = list if isinstance(value, list) else tuple
+    return SequenceTree(kind, tuple(to_tree(child, leaf) for _, child in items))
+
+
+def _walk(value: Any, path: str, dotted: str) -> Iterator[PathLeaf]:
+    children = _children(value)
+    if children is None:
+        yield PathLeaf(path, dotted, value)
+        return
+    for key, child in children[0]:
+        step = str(key) if not dotted else f"{dotted}.{key}"
+        yield from _walk(child, f"{path}[{key!r}]", step)
+
+
+_Children = tuple[list[tuple[Any, Any]], Callable[[list[Any]], Any]]
+
+
+def _children(value: Any) -> _Children | None:
+    """Return the keyed children of an inner node and how to rebuild it; None for a leaf."""
+    if type(value) in (dict, OrderedDict):
+        keys = list(value)
+        kind = type(value)
+        return [(key, value[key]) for key in keys], lambda new: kind(zip(keys, new, strict=True))
+    if type(value) in (list, tuple):
+        return list(enumerate(value)), type(value)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return list(enumerate(value)), lambda new: type(value)(*new)
+    return _registered_children(value)
+
+
+def _registered_children(value: Any) -> _Children | None:
+    """Open a node type that is registered with torch (HF's ModelOutput, dataclasses, ...)."""
+    if type(value) not in _torch_pytree.SUPPORTED_NODES:
+        return None
+    node = _torch_pytree.SUPPORTED_NODES[type(value)]
+    children, context = node.flatten_fn(value)
+    keys: list[Any] = list(range(len(children)))
+    if node.flatten_with_keys_fn is not None:
+        keyed, _ = node.flatten_with_keys_fn(value)
+        keys = [_plain_key(key) for key, _ in keyed]
+    return list(zip(keys, children, strict=True)), lambda new: node.unflatten_fn(new, context)
+
+
+def _plain_key(entry: Any) -> Any:
+    for attribute in ("key", "name", "idx"):
+        if hasattr(entry, attribute):
+            return getattr(entry, attribute)
+    return str(entry)
+
