@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Exported PyTorch programs as functions of an MLIR module."""
+
+from __future__ import annotations
+
+from .importer import ProgramImporter
+
+__all__ = ["ProgramImporter"]
