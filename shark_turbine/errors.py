@@ -160,3 +160,7 @@ class CompileError(TurbineError, RuntimeError):
         super().__init__(
             what, where=where, location=location, got=got, expected=expected, fix=fix
         )
+
+
+class SaveError(TurbineError, OSError):
+    """A file cannot be written where it should go; what was there before is untouched."""

@@ -1,1 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The compiler room: an MLIR module to a vmfb, through IREE's compiler in a child process."""
+
+from .driver import DEFAULT_TIMEOUT, Lowering, compile
+from .targets import ResolvedTarget, Target, backend_names
+from .vmfb import Vmfb
+
+__all__ = [
+    "DEFAULT_TIMEOUT",
+    "Lowering",
+    "ResolvedTarget",
+    "Target",
+    "Vmfb",
+    "backend_names",
+    "compile",
+]

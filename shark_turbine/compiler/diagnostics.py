@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What the compiler wrote on stderr, as `Diagnostic`s with the user's source lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from shark_turbine.errors import Diagnostic, SourceLocation
+
+_HEADER = re.compile(
+    r"^(?P<file>[^\s:][^:]*):(?P<line>\d+)(?::(?P<column>\d+))?: "
+    r"(?P<severity>error|warning|note|remark): ?(?P<message>.*)$"
+)
+_LEGALIZE = re.compile(r"failed to legalize operation '(?P<operation>[^']+)'")
+_OPERATOR_NAME = re.compile(r'name = "torch\.(?P<name>[^"]+)"')
+# From here on an MLIR message repeats the operation, with all its operands and regions.
+_OPERATION_DUMP = re.compile(r': (?:%[\w#:, %]+ = )?"?[a-z_]+\.[\w.]+"?[ (].*$', re.DOTALL)
+_LIBRARY_FOLDERS = tuple(
+    str(Path(spec.origin).parent) + "/"
+    for spec in map(find_spec, ("torch", "shark_turbine"))
+    if spec is not None and spec.origin is not None
+)
+
+
+def parse(stderr: str) -> tuple[Diagnostic, ...]:
+    """Return the distinct diagnostics in a compiler's stderr, in order.
+
+    A `called from` note belongs to the message before it: of such a chain the innermost line that
+    is the user's own becomes the location.
+    """
+    found: dict[Diagnostic, None] = {}
+    for chain in _chains(stderr):
+        severity, message, locations = chain
+        found.setdefault(Diagnostic(severity, message, users_own(locations)))
+    return tuple(found)
+
+
+def _chains(stderr: str) -> Iterator[tuple[str, str, list[SourceLocation]]]:
+    """Yield severity, message and the chain of locations of each message."""
+    current: tuple[str, str, list[SourceLocation]] | None = None
+    for line in stderr.splitlines():
+        match = _HEADER.match(line)
+        if match is None:
+            continue
+        location = SourceLocation(match["file"], int(match["line"]))
+        known = [location] if location.line > 0 and not location.file.startswith("<unk") else []
+        if match["severity"] == "note" and match["message"].startswith("called from"):
+            if current is not None:
+                current[2].extend(known)
+            continue
+        if current is not None:
+            yield current
+        current = (match["severity"], readable(match["message"]), known)
+    if current is not None:
+        yield current
+
+
+def readable(message: str) -> str:
+    """Return a message without the dump of the operation that it ends with."""
+    operator = unsupported_operator(message)
+    if operator is not None:
+        return f"the compiler has no lowering for {operator}"
+    if message.startswith("see current operation"):
+        return "see current operation"
+    return _OPERATION_DUMP.sub("", message).strip()
+
+
+def unsupported_operator(message: str) -> str | None:
+    """Return the operator that a message says cannot be lowered, as torch names it."""
+    match = _LEGALIZE.search(message)
+    if match is None:
+        return None
+    named = _OPERATOR_NAME.search(message)
+    if match["operation"] == "torch.operator" and named is not None:
+        return named["name"]
+    return match["operation"].removeprefix("torch.")
+
+
+def users_own(locations: Sequence[SourceLocation]) -> SourceLocation | None:
+    """Return the first location outside torch and this package; else the first; None if empty."""
+    for location in locations:
+        if not location.file.startswith(_LIBRARY_FOLDERS):
+            return location
+    return locations[0] if locations else None
+
+
+def first_error(diagnostics: Iterable[Diagnostic]) -> Diagnostic | None:
+    """Return the first error; None where there is none."""
+    return next((item for item in diagnostics if item.severity == "error"), None)
+
+
+def first_location(diagnostics: Iterable[Diagnostic]) -> SourceLocation | None:
+    """Return the first known source line, of errors before others."""
+    ranked = sorted(diagnostics, key=lambda item: item.severity != "error")
+    return next((item.location for item in ranked if item.location is not None), None)

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""`compile`: an MLIR module to a vmfb, through the compiler in a child process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from os import PathLike
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from shark_turbine import __version__
+from shark_turbine.errors import CompileError
+from shark_turbine.signature import FunctionSignature
+
+from . import failures, inputs
+from .files import check_target, new_file
+from .targets import CPU_BACKEND, Target, make_target, resolve
+from .tools import find_tool, run_tool
+from .vmfb import Vmfb, append_manifest, make_manifest
+
+DEFAULT_TIMEOUT = 3600.0
+
+Lowering = Literal["iree", "torch-mlir"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Everything about a compilation but the module itself."""
+
+    target: Target
+    flags: tuple[str, ...]
+    timeout: float | None
+    strips_contracts: bool
+
+
+def compile(
+    module: Any,
+    *,
+    save_to: str | PathLike[str] | None = None,
+    target_backends: Sequence[str] = (CPU_BACKEND,),
+    target_cpu: str | None = "host",
+    target_cpu_features: str | None = None,
+    target_triple: str | None = None,
+    flags: Sequence[str] = (),
+    timeout: float | None = DEFAULT_TIMEOUT,
+    strip_contracts: bool = False,
+    lowering: Lowering = "iree",
+    signatures: Sequence[FunctionSignature] = (),
+    name: str | None = None,
+) -> Vmfb:
+    """Compile an MLIR module to a vmfb.
+
+    The compiler runs in a child process: its crash is an exception here. The same module and
+    options give the same bytes.
+
+    Args:
+        module: an `ir.Module`, or MLIR as bytecode or text.
+        save_to: where the vmfb goes, whole or not at all; None keeps it in memory.
+        target_backends: IREE's backends, such as `llvm-cpu`, `vmvx`, `cuda`.
+        target_cpu: an LLVM CPU name, `host` for this machine (fast, not portable), or `generic`.
+        target_cpu_features: features with signs, `+avx2,-fma`, besides those of the CPU.
+        target_triple: an LLVM triple; None is this machine's.
+        flags: more options of `iree-compile`; they replace the same options of ours.
+        timeout: seconds until the compiler is killed; None waits for ever.
+        strip_contracts: leave out the checks of shapes and ranges on entry of functions.
+        lowering: `iree`, or `torch-mlir` to lower torch operators with that package.
+        signatures: the public functions, for the manifest.
+        name: what messages and the manifest call the module; None is its symbol.
+
+    Raises:
+        CompileError: the compiler refused the module or the options, crashed, or took too long.
+        SaveError: `save_to` cannot be written; an older file there is untouched.
+    """
+    path = None if save_to is None else Path(save_to)
+    if path is not None:
+        check_target(path)
+    options = Options(
+        target=make_target(
+            target_backends, triple=target_triple, cpu=target_cpu, cpu_features=target_cpu_features
+        ),
+        flags=tuple(flags),
+        timeout=timeout,
+        strips_contracts=strip_contracts,
+    )
+    module = inputs.load(module)
+    if lowering == "torch-mlir":
+        raise CompileError("lowering='torch-mlir' is not there yet", stage="options")
+    facts = inputs.facts(module)
+    resolved = resolve(options.target)
+    manifest = make_manifest(
+        producer=f"shark_turbine {__version__}",
+        versions=_versions(),
+        name=facts.name or name,
+        target=resolved.to_json(),
+        flags=options.flags,
+        contracts_stripped=strip_contracts,
+        signatures=signatures,
+    )
+    with new_file(path) as (output, publish):
+        _run_compiler(module, facts, options, output, name or facts.name)
+        append_manifest(output, manifest)
+        publish()
+        return Vmfb.from_file(output, path)
+
+
+def compiler_flags(options: Options, facts: inputs.ModuleFacts) -> list[str]:
+    """Return the compiler's options for a module; the user's replace ours of the same name."""
+    ours = [
+        *options.target.flags(),
+        # Where a value, its name and its file came from: paths of this machine, not reproducible.
+        "--iree-vm-bytecode-module-strip-source-map",
+        # The default strips the contracts from -O1 on.
+        f"--iree-opt-strip-assertions={str(options.strips_contracts).lower()}",
+    ]
+    if facts.needs_f64:
+        # The default reads and writes f64 data as f32, without a word.
+        ours.append("--iree-input-demote-f64-to-f32=false")
+    theirs = {flag.partition("=")[0] for flag in options.flags}
+    return [flag for flag in ours if flag.partition("=")[0] not in theirs] + list(options.flags)
+
+
+def _run_compiler(
+    module: Any, facts: inputs.ModuleFacts, options: Options, output: IO[bytes], name: str | None
+) -> None:
+    with inputs.as_file(module) as source:
+        command = [
+            find_tool("iree-compile"),
+            *compiler_flags(options, facts),
+            f"/dev/fd/{source.fileno()}",
+            "-o",
+            f"/dev/fd/{output.fileno()}",
+        ]
+        keep_open = (source.fileno(), output.fileno())
+        try:
+            result = run_tool(command, keep_open=keep_open, timeout=options.timeout)
+        except TimeoutError as error:
+            raise failures.took_too_long(name, options.timeout) from error
+    if result.status != 0:
+        raise failures.explain(result, name, module)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in ("torch", "iree-base-compiler"):
+        try:
+            found[package.replace("iree-base-", "iree_")] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
