@@ -15,7 +15,7 @@ DOORS = {
     "iree.compiler": ["ir.py", "fx_import", "aot/emit", "compiler"],
     "iree.runtime": ["runtime", "aot/params.py"],
     "torch_mlir": ["compiler"],
-    "contextvars": ["aot/recorder.py"],
+    "contextvars": ["aot/recorder.py", "decompositions/table.py"],
     "torch.export.Dim": ["aot/trace"],
 }
 

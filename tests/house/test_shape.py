@@ -26,6 +26,14 @@ def test_a_file_is_short_licensed_and_documented(path: Path) -> None:
     assert ast.get_docstring(ast.parse(text))
 
 
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_a_relative_import_climbs_one_package_at_most(path: Path) -> None:
+    nodes = ast.walk(ast.parse(path.read_text()))
+    assert [
+        node.lineno for node in nodes if isinstance(node, ast.ImportFrom) and node.level > 2
+    ] == []
+
+
 def test_no_module_has_a_name_that_says_nothing() -> None:
     assert [name_of(path) for path in FILES if NAMELESS & {*path.parts, path.stem}] == []
 
