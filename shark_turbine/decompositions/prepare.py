@@ -6,8 +6,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+from torch import fx
 from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, OutputKind
 
+from . import own
+from .checks import insert_checks
+from .graph import graphs
+from .rewrites import rewrite
 from .table import current_aot_decompositions
 
 
@@ -18,10 +25,47 @@ def prepare(
 ) -> ExportedProgram:
     """Decompose and rewrite an exported program; the argument stays as it is.
 
+    Beside the table, what is needed for right numbers is always done: operators that the compiler
+    gets wrong are replaced, and checks of indices and divisors are written in.
+
     Args:
         program: what `torch.export.export` returned.
         decomposition_table: from operators to functions that compute them with others; by default
             the table in force (see `extend_aot_decompositions`).
     """
     table = current_aot_decompositions() if decomposition_table is None else decomposition_table
-    return program.run_decompositions(dict(table))
+    prepared = program.run_decompositions({**own.REQUIRED, **table})
+    constants = _constants(prepared)
+    for module in graphs(prepared.graph_module):
+        rewrite(module.graph)
+        insert_checks(module.graph, constants)
+        module.graph.lint()
+        module.recompile()
+    return prepared
+
+
+def _constants(program: ExportedProgram) -> Callable[[fx.Node], Any]:
+    """Return how to look up the tensor behind a placeholder that no call changes."""
+    signature = program.graph_signature
+    mutated = {
+        spec.target for spec in signature.output_specs if spec.kind is not OutputKind.USER_OUTPUT
+    }
+    values: dict[str, Any] = {}
+    for spec in signature.input_specs:
+        if spec.target is None or spec.target in mutated:
+            continue
+        if spec.kind is InputKind.CONSTANT_TENSOR:
+            values[spec.arg.name] = program.constants.get(spec.target)
+        elif spec.kind is InputKind.BUFFER and spec.target not in program.state_dict:
+            # A buffer that is not saved with the module is not state that users replace.
+            values[spec.arg.name] = program.constants.get(spec.target)
+
+    def constant(node: fx.Node) -> Any:
+        if node.graph is not program.graph:
+            return None
+        if node.op == "get_attr":
+            found = getattr(program.graph_module, str(node.target), None)
+            return found if isinstance(found, torch.Tensor) else None
+        return values.get(node.name)
+
+    return constant

@@ -5,22 +5,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
+from threading import local
 from typing import Any
 
 from torch._decomp import get_decompositions
 from torch._ops import OpOverload, OpOverloadPacket
 
+from shark_turbine.errors import DeclarationError
+
 from . import own
 from .names import operators
-
 
 Decompositions = dict[Any, Callable[..., Any]]
 Operators = Sequence[OpOverload | OpOverloadPacket]
 
-_chosen: ContextVar[Mapping[Any, Callable[..., Any]] | None] = ContextVar(
-    "shark_turbine_decompositions", default=None
-)
+
+class _Chosen(local):
+    """The table in force in this thread; None is the default one."""
+
+    table: Mapping[Any, Callable[..., Any]] | None = None
+
+
+_chosen = _Chosen()
 
 
 def default_decompositions() -> Decompositions:
@@ -32,8 +38,7 @@ def default_decompositions() -> Decompositions:
 
 def current_aot_decompositions() -> Decompositions:
     """Return a copy of the decompositions in force here: change it freely, nobody else sees it."""
-    chosen = _chosen.get()
-    return default_decompositions() if chosen is None else dict(chosen)
+    return default_decompositions() if _chosen.table is None else dict(_chosen.table)
 
 
 @contextmanager
@@ -43,7 +48,7 @@ def extend_aot_decompositions(
     add_ops: Operators | Mapping[OpOverload, Callable[..., Any]] | None = None,
     remove_ops: Operators | None = None,
 ) -> Iterator[Decompositions]:
-    """Change the decompositions for the length of a `with` block, in this thread or task only.
+    """Change the decompositions for the length of a `with` block, in this thread only.
 
     Args:
         from_current: start from the table in force (else from an empty one).
@@ -59,11 +64,11 @@ def extend_aot_decompositions(
     table.update(_to_table(add_ops))
     for operator in _overloads(remove_ops or ()):
         table.pop(operator, None)
-    token = _chosen.set(table)
+    outer, _chosen.table = _chosen.table, table
     try:
         yield dict(table)
     finally:
-        _chosen.reset(token)
+        _chosen.table = outer
 
 
 def _to_table(
@@ -73,7 +78,16 @@ def _to_table(
         return {}
     if isinstance(add_ops, Mapping):
         return dict(add_ops)
-    return dict(get_decompositions(list(add_ops)))
+    found = get_decompositions(list(add_ops))
+    for operator in add_ops:
+        if not any(overload in found for overload in _overloads([operator])):
+            raise DeclarationError(
+                f"PyTorch has no decomposition of {operator}",
+                got=operator,
+                expected="operators that torch._decomp knows, or a mapping from operators to functions",
+                fix=f"extend_aot_decompositions(add_ops={{{operator}: my_function}})",
+            )
+    return dict(found)
 
 
 def _overloads(operators_: Operators) -> Iterator[OpOverload]:

@@ -28,8 +28,9 @@ from torch.export.graph_signature import (
     TensorArgument,
 )
 
-from .. import dtypes, ir
-from ..errors import TracingError, UnsupportedTypeError
+from shark_turbine import dtypes, ir
+from shark_turbine.errors import TracingError, UnsupportedTypeError
+
 from .literals import LiteralTable
 from .locations import source_location
 from .nodes import NodeImporter

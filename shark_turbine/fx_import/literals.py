@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
 
-from .. import dtypes, ir
-from ..errors import TracingError
+from shark_turbine import dtypes, ir
+from shark_turbine.errors import TracingError
 
 # Small constants are folded into kernels, and there the compiler cannot convert a resource (bf16 fails to verify).
 _LARGEST_INLINE_BYTES = 1024

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import fx
 
-from ..errors import SourceLocation
+from shark_turbine.errors import SourceLocation
 
 _FRAME = re.compile(r'File "([^"]+)", line ([0-9]+)')
 _TORCH_FOLDER = str(Path(torch.__file__).parent)

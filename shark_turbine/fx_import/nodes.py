@@ -12,8 +12,9 @@ from iree.compiler.extras.fx_importer import SYMBOLIC_TORCH_OPS, GraphNodeImport
 from torch import fx
 from torch._ops import HigherOrderOperator, OpOverload
 
-from .. import dtypes, ir
-from ..errors import TracingError, TurbineError
+from shark_turbine import dtypes, ir
+from shark_turbine.errors import TracingError, TurbineError
+
 from . import scalars
 from .literals import LiteralTable
 from .locations import source_location

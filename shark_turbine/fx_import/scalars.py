@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from .. import ir
+from shark_turbine import ir
 
 INT, FLOAT, BOOL = "!torch.int", "!torch.float", "!torch.bool"
 
