@@ -46,7 +46,7 @@ docs: $(STAMP)  ## check that every link inside the Markdown documents leads som
 bench: $(STAMP)  ## run the scripts of benchmarks/, one after the other
 	@for script in $(sort $(wildcard benchmarks/*.py)); do \
 	  echo "== $$script"; $(BIN)/python "$$script" || exit 1; \
-	done
+	done; echo "benchmarks run: $(words $(wildcard benchmarks/*.py))"
 
 constraints: $(STAMP)  ## write what is installed in .venv into constraints.txt
 	@{ sed -n '/^#/p' constraints.txt; \
