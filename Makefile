@@ -31,10 +31,10 @@ test: $(STAMP)  ## run every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(TESTS)
 
 check: $(STAMP)  ## lint, formatting, the house's import contracts, types
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports
-	$(BIN)/pyright
+	@status=0; \
+	for tool in 'ruff check .' 'ruff format --check .' 'lint-imports' 'pyright'; do \
+	  echo "== $$tool"; $(BIN)/$$tool || status=1; \
+	done; exit $$status
 
 format: $(STAMP)  ## apply what `make check` can mend by itself
 	$(BIN)/ruff check --fix-only .
