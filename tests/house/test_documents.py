@@ -42,3 +42,12 @@ def test_the_commands_of_the_readme_are_targets_of_the_makefile() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"\bmake ([a-z]+)\b(?! it)", (ROOT / "README.md").read_text()))
     assert {"demo", "test"} <= named <= targets
+
+
+def test_the_architecture_names_every_module_of_the_floor_and_of_the_corridor() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    package = ROOT / "shark_turbine"
+    modules = [*package.glob("[a-z]*.py"), *(package / "aot").glob("[a-z]*.py")]
+    rooms = [path.parent for path in package.rglob("__init__.py") if path.parent != package]
+    names = [path.name for path in modules] + [f"{path.name}/" for path in rooms]
+    assert [name for name in names if f"{name}`" not in text] == []
