@@ -111,6 +111,10 @@ class ContractError(TurbineError, RuntimeError):
     """A check inside the artifact refused a call: the broken contract is the message."""
 
 
+class ExecutionError(TurbineError, RuntimeError):
+    """A call of a loaded function failed inside the runtime: out of memory, an unknown device."""
+
+
 class LoadError(TurbineError, RuntimeError):
     """A vmfb cannot be loaded here: damaged, another version, another machine."""
 

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""One loaded function: check, pack, invoke, unpack. The path of every call, so it is kept short."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import iree.runtime as iree
+import numpy as np
+import torch
+
+from ..errors import TurbineError
+from ..signature import FunctionSignature, Leaf, SequenceTree, build
+from . import failures
+from .binding import Binding
+from .checks import Sizes, checker, describe
+from .tensors import Borrowed, packer, to_numpy, unpacker
+
+if TYPE_CHECKING:
+    from .module import LoadedModule
+
+_REFUSALS = (
+    RuntimeError,
+    ValueError,
+    IndexError,
+    MemoryError,
+    NotImplementedError,
+    TypeError,
+    KeyError,
+)
+
+
+class LoadedFunction:
+    """A function of a loaded module.
+
+    Takes torch tensors, numpy arrays and Python numbers as its signature says, by position or by
+    keyword. Gives torch tensors back; numpy arrays when there was an array and no tensor among the
+    arguments. Results are the caller's own: nothing else reads or writes their memory.
+
+    Raises:
+        ArgumentError: the arguments are not what the function was compiled for; nothing ran.
+        ContractError: a check inside the artifact refused them; the message is the contract.
+        ExecutionError: the runtime failed.
+    """
+
+    def __init__(
+        self, module: LoadedModule, native: Any, signature: FunctionSignature, *, share: bool
+    ) -> None:
+        self._module = module
+        self._native = native
+        self.signature = signature
+        self.__name__ = signature.name
+        self.__qualname__ = f"{module.name}.{signature.name}"
+        self.__doc__ = f"{signature}" + "".join(f"\n    {text}" for text in signature.contracts)
+        hal = module.device.hal
+        self._binding = Binding(signature, self.__qualname__, describe)
+        self._is_flat = self._binding.is_flat
+        self._arity = len(signature.arguments)
+        self._checks = [checker(argument, self.__qualname__) for argument in signature.arguments]
+        self._packs = [packer(argument.type, hal, share=share) for argument in signature.arguments]
+        self._unpacks = [unpacker(kind, hal) for kind in signature.results]
+        self._tensor_results = [kind.shape is not None for kind in signature.results]
+        self._result = _result_builder(signature)
+
+    def __repr__(self) -> str:
+        return f"<{self._module.name}.{self.signature}>"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        module = self._module
+        if module.device.lost:
+            module.device.check()
+        if self._is_flat and not kwargs and len(args) == self._arity:
+            values: Sequence[Any] = args
+        else:
+            values = self._binding.flatten(args, kwargs)
+        sizes: Sizes = {}
+        checked = [check(value, sizes) for check, value in zip(self._checks, values, strict=True)]
+        inputs = iree.VmVariantList(self._arity)
+        borrowed: Borrowed = []
+        for pack, value in zip(self._packs, checked, strict=True):
+            pack(value, inputs, borrowed)
+        outputs = self._invoke(inputs)
+        leaves = self._unpack(outputs, borrowed)
+        if _wants_numpy(values):
+            leaves = [to_numpy(leaf) for leaf in leaves]
+        return self._result(leaves)
+
+    def _invoke(self, inputs: Any) -> Any:
+        outputs = iree.VmVariantList(len(self._unpacks))
+        module = self._module
+        try:
+            if module.lock is None:
+                module.context.invoke(self._native, inputs, outputs)
+            else:
+                with module.lock:
+                    module.context.invoke(self._native, inputs, outputs)
+        except _REFUSALS as error:
+            raise self._failure(error) from error
+        return outputs
+
+    def _failure(self, error: BaseException) -> TurbineError:
+        return failures.from_call(error, self.__qualname__)
+
+    def _unpack(self, outputs: Any, borrowed: Borrowed) -> list[Any]:
+        leaves: list[Any] = []
+        taken: set[int] = set()
+        for index, (unpack, is_tensor) in enumerate(
+            zip(self._unpacks, self._tensor_results, strict=True)
+        ):
+            if not is_tensor:
+                leaves.append(unpack(outputs.get_variant(index)))
+                continue
+            tensor = unpack(outputs.get_as_object(index, iree.HalBufferView))
+            start = tensor.data_ptr()
+            # A result that is an argument handed through, or another result once more, becomes the
+            # caller's own memory.
+            if start in taken or any(low <= start < high for low, high in borrowed):
+                tensor = tensor.clone()
+            taken.add(start)
+            leaves.append(tensor)
+        return leaves
+
+
+def _wants_numpy(values: Sequence[Any]) -> bool:
+    found = False
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            return False
+        found = found or isinstance(value, (np.ndarray, np.generic))
+    return found
+
+
+def _result_builder(signature: FunctionSignature) -> Any:
+    tree = signature.result
+    if tree == Leaf(0) and len(signature.results) == 1:
+        return lambda leaves: leaves[0]
+    in_order = tuple(Leaf(index) for index in range(len(signature.results)))
+    if isinstance(tree, SequenceTree) and tree.items == in_order:
+        return tree.kind
+    return lambda leaves: build(tree, leaves)
