@@ -32,7 +32,8 @@ test: $(STAMP)  ## run every test
 
 check: $(STAMP)  ## lint, formatting, the house's import contracts, types
 	@status=0; \
-	for tool in 'ruff check .' 'ruff format --check .' 'lint-imports' 'pyright'; do \
+	for tool in 'ruff check .' 'ruff format --check .' \
+	            'lint-imports' 'lint-imports --config .importlinter-cycles.toml' 'pyright'; do \
 	  echo "== $$tool"; $(BIN)/$$tool || status=1; \
 	done; exit $$status
 

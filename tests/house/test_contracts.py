@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+CONFIGS = ("pyproject.toml", ".importlinter-cycles.toml")
 LINT_IMPORTS = Path(sys.executable).with_name("lint-imports")
 
 
@@ -21,13 +22,14 @@ def copied_house(tmp_path_factory: pytest.TempPathFactory) -> Path:
         house / "shark_turbine",
         ignore=shutil.ignore_patterns("__pycache__"),
     )
-    shutil.copy(ROOT / "pyproject.toml", house)
+    for config in CONFIGS:
+        shutil.copy(ROOT / config, house)
     return house
 
 
-def lint_imports(house: Path) -> tuple[int, str]:
+def lint_imports(house: Path, config: str) -> tuple[int, str]:
     result = subprocess.run(
-        [LINT_IMPORTS, "--no-cache", "--config", "pyproject.toml"],
+        [LINT_IMPORTS, "--no-cache", "--config", config],
         cwd=house,
         env={**os.environ, "PYTHONPATH": str(house), "COLUMNS": "200"},
         capture_output=True,
@@ -37,8 +39,9 @@ def lint_imports(house: Path) -> tuple[int, str]:
     return result.returncode, result.stdout + result.stderr
 
 
-def test_the_house_keeps_its_contracts(copied_house: Path) -> None:
-    code, printed = lint_imports(copied_house)
+@pytest.mark.parametrize("config", CONFIGS)
+def test_the_house_keeps_its_contracts(copied_house: Path, config: str) -> None:
+    code, printed = lint_imports(copied_house, config)
     assert code == 0, printed
 
 
@@ -63,8 +66,22 @@ def test_a_stray_import_breaks_the_contract_by_name(
     before = path.read_text() if path.exists() else None
     path.write_text(f"{before or ''}\n{stray_import}\n")
     try:
-        code, printed = lint_imports(copied_house)
+        code, printed = lint_imports(copied_house, "pyproject.toml")
     finally:
         path.unlink() if before is None else path.write_text(before)
     assert code == 1, printed
-    assert [line for line in printed.splitlines() if broken in line and "BROKEN" in line], printed
+    assert any(broken in line and "BROKEN" in line for line in printed.splitlines()), printed
+
+
+def test_a_cycle_inside_a_room_breaks_its_contract(copied_house: Path) -> None:
+    room = copied_house / "shark_turbine/aot/emit"
+    strays = {name: room / f"stray_{name}.py" for name in ("a", "b")}
+    strays["a"].write_text("from . import stray_b\n")
+    strays["b"].write_text("def f():\n    from . import stray_a\n")
+    try:
+        code, printed = lint_imports(copied_house, ".importlinter-cycles.toml")
+    finally:
+        for stray in strays.values():
+            stray.unlink()
+    assert code == 1, printed
+    assert "No cycles are allowed in shark_turbine.aot.emit" in printed

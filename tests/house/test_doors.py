@@ -16,7 +16,7 @@ DOORS = {
     "iree.runtime": ["runtime", "aot/params.py"],
     "torch_mlir": ["compiler"],
     "contextvars": ["aot/recorder.py", "decompositions/table.py"],
-    "torch.export.Dim": ["aot/trace"],
+    "torch.export.Dim": ["aot/trace/capture.py"],
 }
 
 
