@@ -42,6 +42,8 @@ def insert_checks(graph: fx.Graph, constants: Constants) -> None:
     for node in calls(graph):
         for use in _index_uses(node):
             _check_index(node, use, constants, done)
+        if node.target in _WRITES:
+            _count_from_start(node, constants)
         divisor = _integer_divisor(node)
         if divisor is not None:
             _check_divisor(node, divisor, constants, done)
@@ -109,6 +111,11 @@ _ADVANCED = {
     aten._unsafe_index_put.default,
     aten._index_put_impl.default,
 }
+_WRITES = {
+    aten.index_put.default,
+    aten._unsafe_index_put.default,
+    aten._index_put_impl.default,
+}
 
 
 def _check_index(
@@ -135,6 +142,22 @@ def _check_index(
     if not below:
         conditions.append(builder.call(aten.lt.Scalar, index, limit))
     _assert(builder, conditions, f"{_name(node)}: index out of range in {use.what()}")
+
+
+def _count_from_start(node: fx.Node, constants: Constants) -> None:
+    """Turn negative indices of a write into positive ones: the compiler would write before the buffer."""
+    indices = list(node.args[1])  # type: ignore[arg-type]
+    builder = Builder(node)
+    for use in _advanced_uses(node.args[0], indices):  # type: ignore[arg-type]
+        known = integer_range(use.index, constants)
+        if known is not None and _at_least(known[0], 0):
+            continue
+        index = _comparable(builder, use.index)
+        wrapped = builder.call(aten.add.Scalar, index, _size_node(builder, use))
+        negative = builder.call(aten.lt.Scalar, index, 0)
+        positive = builder.call(aten.where.self, negative, wrapped, index)
+        indices = [positive if given is use.index else given for given in indices]
+    node.update_arg(1, indices)
 
 
 def _at_least(left: End, right: End) -> bool:

@@ -1,72 +1,58 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Decompositions that PyTorch does not have, or has in a form that does not compile."""
+"""Decompositions of single operators."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from .registry import REQUIRED, required
+
 aten = torch.ops.aten
 
-# What the default table adds to PyTorch's decompositions; users can remove it.
-DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {}
-# What every table gets: without it a program does not compile, or computes something else.
-REQUIRED: dict[Any, Callable[..., Any]] = {
-    aten.__and__.Tensor: torch.bitwise_and,
-    aten.__and__.Scalar: torch.bitwise_and,
-    aten.__or__.Tensor: torch.bitwise_or,
-    aten.__or__.Scalar: torch.bitwise_or,
-    aten.__xor__.Tensor: torch.bitwise_xor,
-    aten.__xor__.Scalar: torch.bitwise_xor,
-    aten.__lshift__.Tensor: torch.bitwise_left_shift,
-    aten.__lshift__.Scalar: torch.bitwise_left_shift,
-    aten.__rshift__.Tensor: torch.bitwise_right_shift,
-    aten.__rshift__.Scalar: torch.bitwise_right_shift,
-}
+# Python's operators on tensors: the compiler knows them by one name only.
+REQUIRED.update(
+    {
+        aten.__and__.Tensor: torch.bitwise_and,
+        aten.__and__.Scalar: torch.bitwise_and,
+        aten.__or__.Tensor: torch.bitwise_or,
+        aten.__or__.Scalar: torch.bitwise_or,
+        aten.__xor__.Tensor: torch.bitwise_xor,
+        aten.__xor__.Scalar: torch.bitwise_xor,
+        aten.__lshift__.Tensor: torch.bitwise_left_shift,
+        aten.__lshift__.Scalar: torch.bitwise_left_shift,
+        aten.__rshift__.Tensor: torch.bitwise_right_shift,
+        aten.__rshift__.Scalar: torch.bitwise_right_shift,
+    }
+)
 
 
-def scaled_dot_product_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    *,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Tensor:
-    """Compute attention by matmul, softmax, matmul: faster on CPU than the compiler's fused form.
+@required(aten.meshgrid.default, aten.meshgrid.indexing)
+def meshgrid(tensors: list[Tensor], indexing: str = "ij") -> list[Tensor]:
+    """Expand each vector over the grid that they span."""
+    swapped = indexing == "xy" and len(tensors) > 1
+    vectors = [tensor.reshape(-1) for tensor in tensors]
+    if swapped:
+        vectors[0], vectors[1] = vectors[1], vectors[0]
+    shape = [vector.size(0) for vector in vectors]
+    grids = []
+    for position, vector in enumerate(vectors):
+        view = [1] * len(vectors)
+        view[position] = -1
+        grids.append(vector.reshape(view).expand(shape))
+    if swapped:
+        grids = [grid.transpose(0, 1) for grid in grids]
+        grids[0], grids[1] = grids[1], grids[0]
+    return grids
 
-    A row whose mask allows nothing gives zeros, as in eager.
-    """
-    if dropout_p > 0.0:
+
+@required(aten.histc.default)
+def histc(tensor: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
+    """Count by comparing with each bin: there are few of them."""
+    if min == max:
         return NotImplemented
-    if enable_gqa:
-        groups = query.size(-3) // key.size(-3)
-        key = key.repeat_interleave(groups, -3)
-        value = value.repeat_interleave(groups, -3)
-    factor = query.size(-1) ** -0.5 if scale is None else scale
-    scores = torch.matmul(query * factor, key.transpose(-2, -1))
-    if is_causal:
-        rows = torch.arange(query.size(-2), device=query.device)
-        columns = torch.arange(key.size(-2), device=query.device)
-        attn_mask = columns[None, :] <= rows[:, None]
-    if attn_mask is None:
-        return torch.matmul(torch.softmax(scores, -1), value)
-    if attn_mask.dtype is torch.bool:
-        scores = torch.where(attn_mask, scores, -torch.inf)
-        empty = torch.logical_not(torch.any(attn_mask, -1, keepdim=True))
-    else:
-        scores = scores + attn_mask
-        empty = torch.amax(scores, -1, keepdim=True) == -torch.inf
-    weights = torch.softmax(scores, -1)
-    if not is_causal:
-        weights = torch.where(empty, 0.0, weights)
-    return torch.matmul(weights, value)
-
-
-REQUIRED[aten.scaled_dot_product_attention.default] = scaled_dot_product_attention
+    scaled = (tensor.reshape(-1, 1) - min) * (bins / (max - min))
+    places = torch.clamp(torch.floor(scaled), max=bins - 1)
+    inside = (tensor >= min) & (tensor <= max)
+    hits = (places == torch.arange(bins, device=tensor.device)) & inside.reshape(-1, 1)
+    return hits.sum(0).to(tensor.dtype)

@@ -11,11 +11,10 @@ from torch import fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 
-from . import own
 from .checks import insert_checks
 from .graph import graphs
 from .rewrites import rewrite
-from .table import current_aot_decompositions
+from .table import current_aot_decompositions, required_decompositions
 
 
 def prepare(
@@ -34,7 +33,7 @@ def prepare(
             the table in force (see `extend_aot_decompositions`).
     """
     table = current_aot_decompositions() if decomposition_table is None else decomposition_table
-    prepared = program.run_decompositions({**own.REQUIRED, **table})
+    prepared = program.run_decompositions({**required_decompositions(), **table})
     constants = _constants(prepared)
     for module in graphs(prepared.graph_module):
         rewrite(module.graph)

@@ -5,16 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from threading import local
 from typing import Any
 
+from torch._C import DispatchKey
 from torch._decomp import get_decompositions
 from torch._ops import OpOverload, OpOverloadPacket
+from torch.export import default_decompositions as default_table
 
 from shark_turbine.errors import DeclarationError
 
-from . import own
-from .names import operators
+from . import attention, indexing, names, normalization, own  # noqa: F401  (they register)
+from .registry import REQUIRED
 
 Decompositions = dict[Any, Callable[..., Any]]
 Operators = Sequence[OpOverload | OpOverloadPacket]
@@ -30,10 +33,29 @@ _chosen = _Chosen()
 
 
 def default_decompositions() -> Decompositions:
-    """Return a new table: PyTorch's decompositions for the operators of `names.py`, then our own."""
-    table: Decompositions = dict(get_decompositions(operators()))
-    table.update(own.DECOMPOSITIONS)
+    """Return a new table: composite operators less those of `names.WHOLE`, `names.decomposed()`, then our own."""
+    table: Decompositions = dict(_composites())
+    table.update(get_decompositions(names.decomposed()))
+    table.update(required_decompositions())
     return table
+
+
+def required_decompositions() -> Decompositions:
+    """Return what every table gets: without it a program does not compile, or computes something else."""
+    return dict(REQUIRED)
+
+
+@cache
+def _composites() -> Mapping[Any, Callable[..., Any]]:
+    """PyTorch's own list of how composite operators come apart: half a second to make."""
+    whole = set(names.overloads(names.WHOLE))
+    return {
+        operator: function
+        for operator, function in default_table().items()
+        if isinstance(operator, OpOverload)
+        and operator not in whole
+        and operator.has_kernel_for_dispatch_key(DispatchKey.CompositeImplicitAutograd)
+    }
 
 
 def current_aot_decompositions() -> Decompositions:

@@ -111,11 +111,11 @@ class Artifact:
             return value
         row = dtypes.from_torch(value.dtype)
         dense = value.detach().resolve_conj().resolve_neg().contiguous()
-        array = dense.view(torch.uint8).numpy() if dense.dim() and dense.numel() else None
-        if array is None:
-            array = np.array(dense.tolist()).astype(row.numpy).reshape(tuple(dense.shape))
+        if dense.numel() == 0:
+            array = np.empty(tuple(dense.shape), row.numpy)
         else:
-            array = array.view(row.numpy).reshape(tuple(dense.shape))
+            flat = dense.reshape(-1).view(torch.uint8).numpy().view(row.numpy)
+            array = flat.reshape(tuple(dense.shape))
         element = getattr(self._runtime.HalElementType, row.hal)
         return self._runtime.asdevicearray(
             self._config.device, array, implicit_host_transfer=True, element_type=element
@@ -128,6 +128,8 @@ def _to_torch(value: Any, wanted: Any) -> Any:
     array = np.array(value.to_host(), order="C")
     if isinstance(wanted, torch.Tensor) and wanted.dtype is not torch.bool:
         shape = tuple(array.shape)
+        if array.size == 0:
+            return torch.empty(shape, dtype=wanted.dtype)
         flat = torch.from_numpy(array.reshape(-1).view(np.uint8).copy())
         return flat.view(wanted.dtype).reshape(shape)
     return torch.from_numpy(array.copy())
@@ -135,14 +137,18 @@ def _to_torch(value: Any, wanted: Any) -> Any:
 
 def run(function: Callable[..., Any], *arguments: Any, **options: Any) -> list[Any]:
     """Export, compile and call a function once; return its flat results."""
-    artifact = Artifact(compile_module(import_all({"main": export(function, arguments, **options)})))
+    artifact = Artifact(
+        compile_module(import_all({"main": export(function, arguments, **options)}))
+    )
     tensors = [value for value in arguments if isinstance(value, torch.Tensor)]
     return artifact.call("main", tensors, flat_tensors(function(*arguments)))
 
 
 def flat_tensors(value: Any) -> list[Any]:
     """Return the tensors of a result in order."""
-    return [leaf for leaf in torch.utils._pytree.tree_leaves(value) if isinstance(leaf, torch.Tensor)]
+    return [
+        leaf for leaf in torch.utils._pytree.tree_leaves(value) if isinstance(leaf, torch.Tensor)
+    ]
 
 
 def tolerance(dtype: torch.dtype) -> tuple[float, float]:

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Writing through masks and indices.
+
+The compiler's own `index_put` takes leading integer indices only; with a boolean mask it gives
+wrong numbers, and with a None it does not compile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .registry import required
+
+aten = torch.ops.aten
+
+
+@required(aten.index_put.default, aten._unsafe_index_put.default)
+def index_put(
+    tensor: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
+) -> Tensor:
+    """Write where a mask holds by selecting; bring the indexed dims to the front otherwise."""
+    indices = list(indices)
+    masks = [place for place, index in enumerate(indices) if _is_mask(index)]
+    given = [place for place, index in enumerate(indices) if index is not None]
+    if masks and given == masks[:1]:
+        return _put_by_mask(tensor, indices[masks[0]], masks[0], values, accumulate)
+    if masks:
+        return NotImplemented
+    if given == list(range(len(given))) and len(given) == len(indices):
+        return NotImplemented
+    return _put_after_permute(tensor, indices, given, values, accumulate)
+
+
+def _is_mask(index: Tensor | None) -> bool:
+    return index is not None and index.dtype in {torch.bool, torch.uint8}
+
+
+def _put_by_mask(
+    tensor: Tensor, mask: Tensor | None, first: int, values: Tensor, accumulate: bool
+) -> Tensor:
+    assert mask is not None
+    mask = mask.to(torch.bool)
+    after = tensor.dim() - first - mask.dim()
+    wide = mask.reshape([1] * first + list(mask.shape) + [1] * after)
+    if values.numel() == 1:
+        chosen = values.reshape(())
+    elif values.dim() <= after:
+        chosen = values
+    elif values.size(values.dim() - after - 1) == 1:
+        chosen = _over_masked_dims(values, first, mask.dim(), after)
+    else:
+        chosen = _by_position(mask, values, first, after)
+    if accumulate:
+        return torch.where(wide, tensor + chosen, tensor)
+    return torch.where(wide, chosen.to(tensor.dtype), tensor)
+
+
+def _over_masked_dims(values: Tensor, first: int, masked: int, after: int) -> Tensor:
+    """Repeat values over the masked dims: their one dim of size 1 stands for all of these."""
+    place = values.dim() - after - 1
+    return values.reshape([*values.shape[:place], *[1] * masked, *values.shape[place + 1 :]])
+
+
+def _by_position(mask: Tensor, values: Tensor, first: int, after: int) -> Tensor:
+    """Give each place under the mask the value of its turn."""
+    place = values.dim() - after - 1
+    flat = mask.reshape(-1).to(torch.int64)
+    aten._assert_async.msg(
+        flat.sum() == values.size(place),
+        "aten.index_put: the mask does not hold as often as there are values",
+    )
+    turn = torch.clamp(torch.cumsum(flat, 0) - 1, min=0)
+    taken = torch.index_select(values, place, turn)
+    return taken.reshape([*values.shape[:place], *mask.shape, *values.shape[place + 1 :]])
+
+
+def _put_after_permute(
+    tensor: Tensor,
+    indices: Sequence[Tensor | None],
+    given: Sequence[int],
+    values: Tensor,
+    accumulate: bool,
+) -> Tensor:
+    rest = [dim for dim in range(tensor.dim()) if dim not in given]
+    order = [*given, *rest]
+    found = torch.broadcast_tensors(*[index for index in indices if index is not None])
+    index_rank = found[0].dim()
+    adjacent = list(given) == list(range(given[0], given[0] + len(given)))
+    before = given[0] if adjacent else 0
+    rest_sizes = [tensor.size(dim) for dim in rest]
+    shape = [*rest_sizes[:before], *found[0].shape, *rest_sizes[before:]]
+    index_dims = list(range(before, before + index_rank))
+    others = [dim for dim in range(len(shape)) if dim not in index_dims]
+    moved = values.expand(shape).permute([*index_dims, *others])
+    written = aten.index_put.default(tensor.permute(order), list(found), moved, accumulate)
+    return written.permute([order.index(dim) for dim in range(tensor.dim())])

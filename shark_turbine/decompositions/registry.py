@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Decompositions that PyTorch does not have, or has in a form that does not compile: the list of them.
+
+A decomposition may return NotImplemented for arguments that need none: the operator then stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch._ops import OpOverload
+
+Decomposition = Callable[..., Any]
+
+# What every table gets: without it a program does not compile, or computes something else.
+REQUIRED: dict[OpOverload, Decomposition] = {}
+
+
+def required(*operators: OpOverload) -> Callable[[Decomposition], Decomposition]:
+    """Register a function as the decomposition of operators."""
+
+    def register(function: Decomposition) -> Decomposition:
+        for operator in operators:
+            REQUIRED[operator] = function
+        return function
+
+    return register
