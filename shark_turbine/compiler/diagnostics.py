@@ -18,6 +18,7 @@ _LEGALIZE = re.compile(r"failed to legalize operation '(?P<operation>[^']+)'")
 _OPERATOR_NAME = re.compile(r'name = "torch\.(?P<name>[^"]+)"')
 # From here on an MLIR message repeats the operation, with all its operands and regions.
 _OPERATION_DUMP = re.compile(r': (?:%[\w#:, %]+ = )?"?[a-z_]+\.[\w.]+"?[ (].*$', re.DOTALL)
+_DUMP_NOTE = "see current operation"
 _LIBRARY_FOLDERS = tuple(
     str(Path(spec.origin).parent) + "/"
     for spec in map(find_spec, ("torch", "shark_turbine"))
@@ -34,6 +35,8 @@ def parse(stderr: str) -> tuple[Diagnostic, ...]:
     found: dict[Diagnostic, None] = {}
     for chain in _chains(stderr):
         severity, message, locations = chain
+        if message == _DUMP_NOTE:
+            continue
         found.setdefault(Diagnostic(severity, message, users_own(locations)))
     return tuple(found)
 
@@ -63,8 +66,8 @@ def readable(message: str) -> str:
     operator = unsupported_operator(message)
     if operator is not None:
         return f"the compiler has no lowering for {operator}"
-    if message.startswith("see current operation"):
-        return "see current operation"
+    if message.startswith(_DUMP_NOTE):
+        return _DUMP_NOTE
     return _OPERATION_DUMP.sub("", message).strip()
 
 

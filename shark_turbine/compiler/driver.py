@@ -114,6 +114,9 @@ def compiler_flags(options: Options, facts: inputs.ModuleFacts) -> list[str]:
         # The default strips the contracts from -O1 on.
         f"--iree-opt-strip-assertions={str(options.strips_contracts).lower()}",
     ]
+    if CPU_BACKEND in options.target.backends:
+        # Half of the 128 KiB that the runtime's worker threads have; the default is a quarter.
+        ours.append("--iree-llvmcpu-stack-allocation-limit=65536")
     if facts.needs_f64:
         # The default reads and writes f64 data as f32, without a word.
         ours.append("--iree-input-demote-f64-to-f32=false")

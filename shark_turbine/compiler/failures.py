@@ -9,12 +9,15 @@ from typing import Any
 from shark_turbine.errors import CompileError, Diagnostic, SourceLocation
 
 from .diagnostics import first_error, first_location, parse
+from .probing import crashing_operation, unsupported_operators
 from .tools import ToolResult
 
 _NO_LOWERING = "the compiler has no lowering for "
 _OPTION_MISTAKE = re.compile(
     r"iree-compile(?:: |\S*: )(?P<what>Unknown command line argument '(?P<unknown>[^']*)'|for the .*)"
 )
+_MISSING_FUNCTION = re.compile(r"undefined symbol: (?P<symbol>\w+)")
+_STACK = re.compile(r"exceeded stack allocation limit[^\n]*")
 _SUGGESTION = re.compile(r"Did you mean '(?P<option>[^']+)'")
 
 
@@ -33,7 +36,7 @@ def explain(result: ToolResult, name: str | None, module: Any) -> CompileError:
     """Return the error of a compiler that ended with a failure."""
     diagnostics = parse(result.stderr)
     if result.signal_name is not None:
-        return _crashed(result, name, diagnostics)
+        return _crashed(result, name, module, diagnostics)
     mistake = _OPTION_MISTAKE.search(result.stderr)
     if mistake is not None and first_error(diagnostics) is None:
         return _bad_option(mistake, result.stderr)
@@ -41,7 +44,13 @@ def explain(result: ToolResult, name: str | None, module: Any) -> CompileError:
     location = first_location(diagnostics)
     if error is not None and error.message.startswith(_NO_LOWERING):
         operator = error.message.removeprefix(_NO_LOWERING)
-        return _unsupported(operator, name, diagnostics, location)
+        return _unsupported(operator, name, module, diagnostics)
+    missing = _MISSING_FUNCTION.search(result.stderr)
+    if missing is not None:
+        return _no_function(missing["symbol"], name, diagnostics)
+    stack = _STACK.search(result.stderr)
+    if stack is not None:
+        return _too_much_stack(stack[0], name, diagnostics)
     what = error.message if error is not None else _last_words(result)
     return CompileError(
         f"the compiler refused the module: {what}",
@@ -53,17 +62,24 @@ def explain(result: ToolResult, name: str | None, module: Any) -> CompileError:
 
 
 def _crashed(
-    result: ToolResult, name: str | None, diagnostics: tuple[Diagnostic, ...]
+    result: ToolResult, name: str | None, module: Any, diagnostics: tuple[Diagnostic, ...]
 ) -> CompileError:
-    location = first_location(diagnostics)
+    """Name the operation and line that the compiler died of, as far as they can be found."""
+    operation = crashing_operation(module)
+    error = first_error(diagnostics)
+    location = first_location((*diagnostics, *((operation,) if operation is not None else ())))
+    cause, fix = "", "compile the model in halves to find the operation that it dies of"
+    if operation is not None:
+        cause, fix = f" on {operation.message}", "write that operation another way"
+    said = error.message if error is not None else _last_words(result)
     return CompileError(
-        f"the compiler crashed ({result.signal_name})",
+        f"the compiler crashed ({result.signal_name}){cause}",
         where=name,
         location=location,
         diagnostics=diagnostics,
         stage="crash",
-        got=_source(location) or _last_words(result),
-        fix="leave out half of the model to find the operation; other flags may avoid it",
+        got=_source(location) or said,
+        fix=fix,
     )
 
 
@@ -81,19 +97,63 @@ def _bad_option(mistake: re.Match[str], stderr: str) -> CompileError:
 
 
 def _unsupported(
-    operator: str,
-    name: str | None,
-    diagnostics: tuple[Diagnostic, ...],
-    location: SourceLocation | None,
+    operator: str, name: str | None, module: Any, diagnostics: tuple[Diagnostic, ...]
 ) -> CompileError:
+    """Name every operator without a lowering: the compiler itself stops at the first."""
+    found = {item.message: item for item in diagnostics if item.message.startswith(_NO_LOWERING)}
+    for item in unsupported_operators(module):
+        found.setdefault(item.message, item)
+    names = [message.removeprefix(_NO_LOWERING) for message in found]
+    location = first_location(found.values())
+    what = f"the compiler does not support the operator {operator}"
+    if len(names) > 1:
+        what = f"the compiler does not support {len(names)} operators: {', '.join(names)}"
     return CompileError(
-        f"the compiler does not support the operator {operator}",
+        what,
+        where=name,
+        location=location,
+        diagnostics=(*diagnostics, *(item for item in found.values() if item not in diagnostics)),
+        got="\n".join(_described(item) for item in found.values()) or None,
+        expected="operators that IREE's torch pipeline lowers, after decomposition",
+        fix="write it with other operators, or give a decomposition_table that replaces it",
+    )
+
+
+def _described(item: Diagnostic) -> str:
+    operator = item.message.removeprefix(_NO_LOWERING)
+    if item.location is None:
+        return operator
+    return f"{operator}  {item.location}  {item.location.source_line()}".rstrip()
+
+
+def _no_function(
+    symbol: str, name: str | None, diagnostics: tuple[Diagnostic, ...]
+) -> CompileError:
+    location = first_location(diagnostics)
+    return CompileError(
+        f"the target has no function {symbol} for this dtype",
         where=name,
         location=location,
         diagnostics=diagnostics,
         got=_source(location),
-        expected="operators that IREE's torch pipeline lowers, after decomposition",
-        fix="write it with other operators, or give a decomposition_table that replaces it",
+        expected="float64 only in arithmetic, comparison and sqrt: the CPU code links no libm",
+        fix="compute it in float32 and widen the result: torch.cos(x.float()).double()",
+    )
+
+
+def _too_much_stack(
+    words: str, name: str | None, diagnostics: tuple[Diagnostic, ...]
+) -> CompileError:
+    location = first_location(diagnostics)
+    return CompileError(
+        f"a piece of the generated code needs too much stack: {words}",
+        where=name,
+        location=location,
+        diagnostics=diagnostics,
+        got=_source(location),
+        expected="at most 64 KiB, half the stack of a worker thread of IREE's runtime",
+        fix="compile with a lower --iree-opt-level, or raise "
+        "--iree-llvmcpu-stack-allocation-limit and run it on the local-sync device",
     )
 
 

@@ -14,11 +14,17 @@ from shark_turbine import ir
 from shark_turbine.errors import CompileError
 
 from .diagnostics import parse
+from .probing import operator_name, walk
 
 _BYTECODE_MAGIC = b"ML\xefR"
 _F64 = re.compile(r"\bf64\b")
-# torch computes these in f64 inside, so that f32 demotion makes long reductions wrong.
-_COMPUTED_IN_F64 = re.compile(r"^torch\.(?:aten|prims)\.(?:var|std)")
+# The torch pipeline computes these in f64 inside: as f32, long reductions come out wrong, and random
+# numbers reach 1. Measured by a walk over PyTorch's operator samples.
+_COMPUTED_IN_F64 = re.compile(
+    r"^torch\.(?:aten|prims)\."
+    r"(?:var|std|(?:native_)?group_norm|instance_norm|rand|uniform|normal|bernoulli|exponential"
+    r"|(?:native_)?dropout|rrelu)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +67,15 @@ def _not_a_module(error: Any) -> CompileError:
 def facts(module: Any) -> ModuleFacts:
     """Look through a module once, without printing its weights."""
     name = module.operation.attributes["sym_name"].value if _is_named(module) else None
-    return ModuleFacts(name, any(_needs_f64(op) for op in _walk(module.operation)))
+    return ModuleFacts(name, any(_needs_f64(op) for op in walk(module.operation)))
 
 
 def _is_named(module: Any) -> bool:
     return "sym_name" in module.operation.attributes
 
 
-def _walk(operation: Any) -> Iterator[Any]:
-    yield operation
-    for region in operation.regions:
-        for block in region:
-            for child in block:
-                yield from _walk(child.operation)
-
-
 def _needs_f64(operation: Any) -> bool:
-    if _COMPUTED_IN_F64.match(_operation_name(operation)):
+    if _COMPUTED_IN_F64.match(operator_name(operation)):
         return True
     if any(_F64.search(str(value.type)) for value in operation.results):
         return True
@@ -87,12 +85,6 @@ def _needs_f64(operation: Any) -> bool:
         for key in ("function_type", "type")
         if key in operation.attributes
     )
-
-
-def _operation_name(operation: Any) -> str:
-    if operation.name == "torch.operator":
-        return operation.attributes["name"].value
-    return operation.name
 
 
 @contextmanager
