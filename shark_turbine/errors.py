@@ -161,9 +161,7 @@ class CompileError(TurbineError, RuntimeError):
     ) -> None:
         self.diagnostics = tuple(diagnostics)
         self.stage = stage
-        super().__init__(
-            what, where=where, location=location, got=got, expected=expected, fix=fix
-        )
+        super().__init__(what, where=where, location=location, got=got, expected=expected, fix=fix)
 
 
 class SaveError(TurbineError, OSError):

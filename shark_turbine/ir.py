@@ -14,12 +14,14 @@ from iree.compiler.passmanager import PassManager
 
 from . import dtypes
 
+ArrayAttr = _ir.ArrayAttr
 Attribute = _ir.Attribute
 Block = _ir.Block
 Context = _ir.Context
 DenseElementsAttr = _ir.DenseElementsAttr
 DenseResourceElementsAttr = _ir.DenseResourceElementsAttr
 DictAttr = _ir.DictAttr
+FloatAttr = _ir.FloatAttr
 FlatSymbolRefAttr = _ir.FlatSymbolRefAttr
 FunctionType = _ir.FunctionType
 IndexType = _ir.IndexType
@@ -39,6 +41,7 @@ UnitAttr = _ir.UnitAttr
 Value = _ir.Value
 
 __all__ = [
+    "ArrayAttr",
     "Attribute",
     "Block",
     "Context",
@@ -46,6 +49,7 @@ __all__ = [
     "DenseResourceElementsAttr",
     "DictAttr",
     "FlatSymbolRefAttr",
+    "FloatAttr",
     "FunctionType",
     "IndexType",
     "InsertionPoint",

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch.utils import _pytree as _torch_pytree
 
-from .signature import Constant, Leaf, MappingTree, SequenceTree, Tree
+from .signature import Constant, Leaf, MappingTree, SequenceTree, Tree, build
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,11 @@ def map_leaves(function: Callable[[Any], Any], value: Any) -> Any:
         return function(value)
     items, rebuild = children
     return rebuild([map_leaves(function, child) for _, child in items])
+
+
+def is_leaf(value: Any) -> bool:
+    """Say whether a value is a leaf, not a structure; None is a leaf."""
+    return _children(value) is None
 
 
 def unflatten(structure: Any, values: Iterable[Any]) -> Any:
@@ -105,3 +110,64 @@ def _plain_key(entry: Any) -> Any:
             return getattr(entry, attribute)
     return str(entry)
 
+
+def tree_of_spec(spec: Any, leaf: Callable[[], Tree]) -> Tree:
+    """Describe a torch `TreeSpec`; `leaf` gives each leaf's tree in order."""
+    if spec.is_leaf():
+        return leaf()
+    children = [tree_of_spec(child, leaf) for child in spec.children()]
+    if spec.type is list:
+        return SequenceTree(list, tuple(children))
+    keys = _spec_keys(spec)
+    if keys is None:
+        return SequenceTree(tuple, tuple(children))
+    return MappingTree(tuple(zip(keys, children, strict=True)))
+
+
+def _spec_keys(spec: Any) -> list[str | int] | None:
+    """Return the keys of a mapping-like node: dicts, and registered types that list their keys."""
+    contexts = [spec.context, *(spec.context if isinstance(spec.context, (tuple, list)) else ())]
+    for context in contexts:
+        is_keys = isinstance(context, (list, tuple)) and len(context) == spec.num_children
+        if is_keys and context and all(isinstance(key, (str, int)) for key in context):
+            return list(context)
+    return [] if issubclass(spec.type, dict) else None
+
+
+def map_constants(tree: Tree, function: Callable[[Any], Any]) -> Tree:
+    """Return a tree with `function` applied to every constant."""
+    match tree:
+        case Leaf():
+            return tree
+        case Constant(value):
+            return Constant(function(value))
+        case SequenceTree(kind, items):
+            return SequenceTree(kind, tuple(map_constants(item, function) for item in items))
+        case MappingTree(items):
+            return MappingTree(tuple((key, map_constants(item, function)) for key, item in items))
+
+
+def leaf_paths(tree: Tree, path: str = "") -> Iterator[tuple[str, int]]:
+    """Yield the path (`['a'][0]`) and the index of every leaf of a tree."""
+    match tree:
+        case Leaf(index):
+            yield path, index
+        case Constant():
+            return
+        case SequenceTree(_, items):
+            for number, item in enumerate(items):
+                yield from leaf_paths(item, f"{path}[{number}]")
+        case MappingTree(items):
+            for key, item in items:
+                yield from leaf_paths(item, f"{path}[{key!r}]")
+
+
+def values_of_spec(spec: Any, leaf: Callable[[], Any]) -> Any:
+    """Rebuild the structure of a torch `TreeSpec` with plain dicts, lists and tuples."""
+    supply: list[Any] = []
+
+    def next_leaf() -> Tree:
+        supply.append(leaf())
+        return Leaf(len(supply) - 1)
+
+    return build(tree_of_spec(spec, next_leaf), supply)

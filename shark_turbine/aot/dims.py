@@ -137,6 +137,8 @@ class DimRange:
     def __str__(self) -> str:
         if self.maximum is None:
             return f">= {self.minimum}"
+        if self.minimum == 0:
+            return f"<= {self.maximum}"
         return f"{self.minimum} to {self.maximum}"
 
 

@@ -138,7 +138,7 @@ class Check:
     """Refuse the call with `message` unless `left relation right` holds, when the artifact runs."""
 
     left: SizeExpression
-    relation: Literal["==", "<=", ">="]
+    relation: Literal["==", "!=", "<=", ">="]
     right: SizeExpression
     message: str
 

@@ -144,16 +144,31 @@ class Jittable:
         return f"jittable @{self.name}"
 
 
-Member = ProcedureSpec | ProgramSpec | Jittable | GlobalTree
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """A method whose name starts with `_`: not exported, runs inside the procedures that call it."""
+
+    name: str
+    function: Callable[..., Any]
+
+    def __str__(self) -> str:
+        return f"helper {self.name}"
+
+
+Member = ProcedureSpec | ProgramSpec | Jittable | GlobalTree | Helper
 
 
 @dataclass(frozen=True, slots=True)
 class ModuleSpec:
-    """A module as declared: its MLIR name and its members in declaration order."""
+    """A module as declared: its MLIR name and its members in declaration order.
+
+    `own` names the members that the class itself declares; the others come from its bases.
+    """
 
     name: str
     label: str
     members: Mapping[str, Member]
+    own: tuple[str, ...] = ()
     location: SourceLocation | None = None
 
     def __post_init__(self) -> None:
@@ -170,6 +185,13 @@ class ModuleSpec:
     def __str__(self) -> str:
         lines = [f"module @{self.name}", *(f"  {member}" for member in self.members.values())]
         return "\n".join(lines)
+
+
+def tensor_identity(tensor: torch.Tensor) -> object:
+    """Return what two tensors share when they are the same memory seen in the same way."""
+    if tensor.numel() == 0 or tensor.device.type == "meta":
+        return id(tensor)
+    return (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
 
 
 def describe(value: Any) -> str:

@@ -4,5 +4,6 @@
 from __future__ import annotations
 
 from .importer import ProgramImporter
+from .literals import elements_attribute
 
-__all__ = ["ProgramImporter"]
+__all__ = ["ProgramImporter", "elements_attribute"]

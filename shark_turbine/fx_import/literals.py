@@ -71,7 +71,7 @@ class LiteralTable:
         )
         if key not in self._attributes:
             self._kept_alive.append(tensor)
-            self._attributes[key] = _to_attribute(tensor, row, self._context)
+            self._attributes[key] = elements_attribute(tensor, row.torch_mlir, self._context)
         return self._attributes[key]
 
 
@@ -84,16 +84,21 @@ def _constant_int(value: int, context: Any) -> Any:
     ).result
 
 
-def _to_attribute(tensor: torch.Tensor, row: dtypes.DType, context: Any) -> Any:
+def elements_attribute(tensor: torch.Tensor, element_type: str, context: Any) -> Any:
+    """Return the elements of a tensor as an attribute; large ones refer to the tensor's own memory.
+
+    `element_type` is MLIR text: signless for builtin tensors, with a sign for `!torch.vtensor`.
+    """
+    row = dtypes.from_torch(tensor.dtype, what="a constant tensor")
     dims = "".join(f"{dim}x" for dim in tensor.shape)
-    shaped = ir.Type.parse(f"tensor<{dims}{row.torch_mlir}>", context)
+    shaped = ir.Type.parse(f"tensor<{dims}{element_type}>", context)
     if tensor.numel() == 0:
         return ir.Attribute.parse(f"dense<> : {shaped}", context)
     array = _bytes(tensor)
-    if array.nbytes <= _LARGEST_INLINE_BYTES:
+    if row.name == "bool" or array.nbytes <= _LARGEST_INLINE_BYTES:
         return ir.DenseElementsAttr.get(
             array if row.name == "bool" else array.view(row.numpy),
-            type=ir.Type.parse(row.torch_mlir, context),
+            type=ir.Type.parse(element_type, context),
             shape=list(tensor.shape),
         )
     name = f"torch_tensor_{'_'.join(str(dim) for dim in tensor.shape)}_{row.name}"

@@ -6,9 +6,12 @@ from __future__ import annotations
 import atexit
 import ctypes
 import os
+import sys
 import threading
+import time
 import weakref
 from dataclasses import dataclass
+from types import CodeType, FrameType, FunctionType
 from typing import Any, Protocol
 
 import iree.runtime as iree
@@ -45,6 +48,8 @@ _lock = threading.RLock()
 _devices: dict[str, Device] = {}
 _instances: list[Any] = []
 _open: weakref.WeakSet[Any] = weakref.WeakSet()
+_exiting = threading.Event()
+_calling: set[CodeType] = set()
 
 
 def instance() -> Any:
@@ -73,6 +78,11 @@ def device(uri: str) -> Device:
 def register(holder: Closable) -> None:
     """Have `holder` closed at exit, and told of a fork."""
     _open.add(holder)
+
+
+def waits_for(function: FunctionType) -> None:
+    """Have the exit of the interpreter wait for threads that are inside `function`."""
+    _calling.add(function.__code__)
 
 
 def _make(uri: str) -> Device:
@@ -110,11 +120,43 @@ def _after_fork_in_child() -> None:
         holder.after_fork()
 
 
+def park() -> None:
+    """Hold a daemon thread for ever once the interpreter is on its way out; else return at once."""
+    if _exiting.is_set() and threading.current_thread() is not threading.main_thread():
+        threading.Event().wait()
+
+
 def _close_all() -> None:
+    """Let go of everything native while the interpreter still works.
+
+    Daemon threads may be inside a call. Their calls are waited for (to be killed in there aborts
+    the process), and the threads are then left where they stand.
+    """
+    _exiting.set()
     for holder in list(_open):
         holder.close()
+    if threading.active_count() > 1:
+        iree._binding.disable_leak_checker()
+        _wait_for_calls()
     _devices.clear()
     _instances.clear()
+
+
+def _wait_for_calls(timeout: float = 60.0) -> None:
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        running = any(_is_calling(frame) for frame in sys._current_frames().values())
+        if not running:
+            return
+        time.sleep(0.001)
+
+
+def _is_calling(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code is not park.__code__:
+        if frame.f_code in _calling:
+            return True
+        frame = frame.f_back
+    return False
 
 
 os.register_at_fork(

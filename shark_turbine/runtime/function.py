@@ -10,9 +10,8 @@ import iree.runtime as iree
 import numpy as np
 import torch
 
-from ..errors import TurbineError
 from ..signature import FunctionSignature, Leaf, SequenceTree, build
-from . import failures
+from . import devices, failures
 from .binding import Binding
 from .checks import Sizes, checker, describe
 from .tensors import Borrowed, packer, to_numpy, unpacker
@@ -68,39 +67,38 @@ class LoadedFunction:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         module = self._module
-        if module.device.lost:
-            module.device.check()
+        if module.context is None or module.device.lost:
+            module.refuse()
         if self._is_flat and not kwargs and len(args) == self._arity:
             values: Sequence[Any] = args
         else:
             values = self._binding.flatten(args, kwargs)
         sizes: Sizes = {}
         checked = [check(value, sizes) for check, value in zip(self._checks, values, strict=True)]
-        inputs = iree.VmVariantList(self._arity)
-        borrowed: Borrowed = []
-        for pack, value in zip(self._packs, checked, strict=True):
-            pack(value, inputs, borrowed)
-        outputs = self._invoke(inputs)
-        leaves = self._unpack(outputs, borrowed)
+        leaves = self._run(checked)
         if _wants_numpy(values):
             leaves = [to_numpy(leaf) for leaf in leaves]
         return self._result(leaves)
 
-    def _invoke(self, inputs: Any) -> Any:
+    def _run(self, values: Sequence[Any]) -> list[Any]:
+        inputs = iree.VmVariantList(self._arity)
         outputs = iree.VmVariantList(len(self._unpacks))
+        borrowed: Borrowed = []
+        for pack, value in zip(self._packs, values, strict=True):
+            pack(value, inputs, borrowed)
         module = self._module
+        context, lock = module.context, module.lock
+        if context is None:
+            module.refuse()
         try:
-            if module.lock is None:
-                module.context.invoke(self._native, inputs, outputs)
+            if lock is None:
+                context.invoke(self._native, inputs, outputs)
             else:
-                with module.lock:
-                    module.context.invoke(self._native, inputs, outputs)
+                with lock:
+                    context.invoke(self._native, inputs, outputs)
         except _REFUSALS as error:
-            raise self._failure(error) from error
-        return outputs
-
-    def _failure(self, error: BaseException) -> TurbineError:
-        return failures.from_call(error, self.__qualname__)
+            raise failures.from_call(error, self.__qualname__) from error
+        return self._unpack(outputs, borrowed)
 
     def _unpack(self, outputs: Any, borrowed: Borrowed) -> list[Any]:
         leaves: list[Any] = []
@@ -120,6 +118,9 @@ class LoadedFunction:
             taken.add(start)
             leaves.append(tensor)
         return leaves
+
+
+devices.waits_for(LoadedFunction.__call__)
 
 
 def _wants_numpy(values: Sequence[Any]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import iree.runtime as iree
 
-from ..errors import LoadError
+from ..errors import ExecutionError, LoadError
 from ..signature import FunctionSignature
 from ..versions import installed
 from . import devices, failures, reflection
@@ -121,8 +121,15 @@ class LoadedModule:
 
     def close(self) -> None:
         """Let go of the native objects; calls fail afterwards. Results stay valid."""
-        self._functions.clear()
         self.context = None
+
+    def refuse(self) -> None:
+        """Say why a call is not possible (any more)."""
+        self.device.check()
+        devices.park()
+        raise ExecutionError(
+            f"module {self.name!r} was closed", where=self.origin, fix="load it again"
+        )
 
     def after_fork(self) -> None:
         """Replace a lock that a thread of the parent may have held."""

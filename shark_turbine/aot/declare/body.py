@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""From the body of a class to a `ModuleSpec`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from types import FunctionType
+from typing import Any
+
+import torch
+
+from shark_turbine.errors import DeclarationError, SourceLocation
+
+from ..spec import GlobalTree, Helper, Jittable, Member, ModuleSpec, ProgramSpec
+from .globals import DeclaredGlobal, DeclaredTree, GlobalCollector
+from .naming import module_name
+from .signature import collect_procedure
+
+
+def collect_body(
+    class_name: str,
+    body: Mapping[str, Any],
+    bases: Iterable[ModuleSpec],
+    export_name: str | None,
+) -> ModuleSpec:
+    """Collect a class body: each attribute is classified by its value; bases give the rest.
+
+    Raises:
+        DeclarationError: an attribute is nothing that a module can hold; it is named, with the
+            file and line of its class or function.
+    """
+    location = _class_location()
+    collector = GlobalCollector(class_name, location)
+    members: dict[str, Member] = {}
+    for base in bases:
+        members.update(base.members)
+    for member in members.values():
+        if isinstance(member, GlobalTree):
+            collector.adopt(member)
+    own = {
+        name: _member(class_name, name, value, collector, location)
+        for name, value in body.items()
+        if not _is_dunder(name)
+    }
+    for name, member in own.items():
+        _check_override(class_name, name, members.get(name), member, location)
+    return ModuleSpec(
+        name=module_name(class_name, export_name, location),
+        label=class_name,
+        members={**members, **own},
+        own=tuple(own),
+        location=location,
+    )
+
+
+def _member(
+    owner: str,
+    name: str,
+    value: Any,
+    collector: GlobalCollector,
+    location: SourceLocation | None,
+) -> Member:
+    match value:
+        case Jittable():
+            return value
+        case torch.export.ExportedProgram():
+            return ProgramSpec(name, value, is_public=not name.startswith("_"), location=location)
+        case DeclaredGlobal() | DeclaredTree():
+            return collector.collect(name, value)
+        case FunctionType() if name.startswith("_"):
+            return Helper(name, value)
+        case FunctionType():
+            return collect_procedure(owner, name, value)
+        case _:
+            raise _misplaced(owner, name, value, location)
+
+
+def _misplaced(
+    owner: str, name: str, value: Any, location: SourceLocation | None
+) -> DeclarationError:
+    fix = "move it out of the class body"
+    if isinstance(value, torch.nn.Module):
+        fix = f"{name} = aot.jittable(model.forward), and aot.export_parameters(model) for weights"
+    elif isinstance(value, (torch.Tensor, bool, int, float)):
+        fix = f"{name} = aot.export_global(...) to make it state, or move it out of the class body"
+    elif isinstance(value, (dict, list, tuple)):
+        fix = f"{name} = aot.export_global_tree(...) to make it state"
+    elif isinstance(value, (staticmethod, classmethod, property)):
+        fix = f"make {name} a plain method, or a torch function with @aot.jittable"
+    return DeclarationError(
+        "this attribute is nothing that a compiled module can hold",
+        where=f"{owner}.{name}",
+        location=location,
+        got=f"{type(value).__name__}",
+        expected="a method, an aot.jittable, an aot.export_* declaration, or an ExportedProgram",
+        fix=fix,
+    )
+
+
+def _check_override(
+    owner: str, name: str, old: Member | None, new: Member, location: SourceLocation | None
+) -> None:
+    if old is not None and isinstance(old, GlobalTree) != isinstance(new, GlobalTree):
+        raise DeclarationError(
+            f"{name!r} changes its kind: a base class declares it differently",
+            where=f"{owner}.{name}",
+            location=location,
+            got=str(new),
+            expected=f"the kind that the base declares: {old}",
+            fix="choose another name",
+        )
+
+
+def _is_dunder(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
+
+
+def _class_location() -> SourceLocation | None:
+    """Return the line of the class statement that is being executed."""
+    package = __name__.split(".")[0]
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == package:
+        frame = frame.f_back  # type: ignore[assignment]
+    return None if frame is None else SourceLocation(frame.f_code.co_filename, frame.f_lineno)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Module state as `util.global` operations."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, assert_never
+
+import torch
+
+from shark_turbine import dtypes, ir
+from shark_turbine.fx_import import elements_attribute
+
+from ..program import GlobalVar
+from ..spec import External, Inline, Uninitialized, Zero
+from ..types import AbstractScalar, AbstractValue
+from .types import scalar_type
+
+
+def emit_global(item: GlobalVar, context: Any) -> None:
+    """Write one global at the insertion point."""
+    global_type = type_of(item.type, context)
+    attributes = {
+        "sym_name": ir.StringAttr.get(item.symbol),
+        "sym_visibility": ir.StringAttr.get("private"),
+        "type": ir.TypeAttr.get(global_type),
+        "initial_value": _initial_value(item, global_type, context),
+    }
+    if item.mutable:
+        attributes["is_mutable"] = ir.UnitAttr.get()
+    ir.Operation.create("util.global", attributes=attributes)
+
+
+def type_of(declared: AbstractValue, context: Any) -> Any:
+    """Return the builtin type of a global."""
+    if isinstance(declared, AbstractScalar):
+        return scalar_type(declared, context)
+    shape = [int(dim or 0) for dim in declared.size]
+    return ir.tensor_type(dtypes.from_torch(declared.dtype), shape, context)
+
+
+def _initial_value(item: GlobalVar, global_type: Any, context: Any) -> Any:
+    match item.initial:
+        case Inline(torch.Tensor() as tensor):
+            return elements_attribute(tensor, dtypes.from_torch(tensor.dtype).mlir, context)
+        case Inline(value):
+            return _number(value, global_type, context)
+        case External(scope, key):
+            text = f"#flow.parameter.named<{json.dumps(scope)}::{json.dumps(key)}>"
+            return ir.Attribute.parse(f"{text} : {global_type}", context)
+        case Uninitialized():
+            return ir.Attribute.parse(f"#util.uninitialized : {global_type}", context)
+        case Zero():
+            return _zero(item.type, global_type, context)
+        case other:
+            assert_never(other)
+
+
+def _number(value: bool | int | float, global_type: Any, context: Any) -> Any:
+    if isinstance(value, bool):
+        return ir.Attribute.parse("true" if value else "false", context)
+    if isinstance(value, int):
+        return ir.IntegerAttr.get(global_type, value)
+    return ir.FloatAttr.get(global_type, value)
+
+
+def _zero(declared: AbstractValue, global_type: Any, context: Any) -> Any:
+    if isinstance(declared, AbstractScalar):
+        if declared.name == "bool":
+            return _number(False, global_type, context)
+        return _number(0.0 if declared.is_float else 0, global_type, context)
+    if declared.dtype.is_complex:
+        text = "(0.0, 0.0)"
+    elif declared.dtype.is_floating_point:
+        text = "0.0"
+    else:
+        text = "false" if declared.dtype == torch.bool else "0"
+    if declared.dtype == torch.float8_e8m0fnu:
+        text = '"0x00"'  # The type has no zero; all bits clear is its smallest number.
+    return ir.Attribute.parse(f"dense<{text}> : {global_type}", context)

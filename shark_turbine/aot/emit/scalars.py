@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Numbers in procedures: the `arith` operations of scalar steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shark_turbine import ir
+
+from ..types import AbstractI64, AbstractScalar
+from .types import scalar_type
+
+_INTEGER = {"+": "arith.addi", "-": "arith.subi", "*": "arith.muli", "//": "arith.floordivsi"}
+_FLOAT = {"+": "arith.addf", "-": "arith.subf", "*": "arith.mulf", "/": "arith.divf"}
+# Predicates of arith.cmpi (signed) and arith.cmpf (ordered; != is unordered, as in Python).
+_COMPARE_INTEGER = {"==": 0, "!=": 1, "<": 2, "<=": 3, ">": 4, ">=": 5}
+_COMPARE_FLOAT = {"==": 1, ">": 2, ">=": 3, "<": 4, "<=": 5, "!=": 13}
+
+
+def emit_constant(value: bool | int | float, declared: AbstractScalar, context: Any) -> Any:
+    """Write a constant number."""
+    kind = scalar_type(declared, context)
+    if declared.is_float:
+        attribute = ir.FloatAttr.get(kind, float(value))
+    else:
+        attribute = ir.IntegerAttr.get(kind, int(value))
+    return _create("arith.constant", kind, (), {"value": attribute})
+
+
+def emit_operation(
+    operator: str, operands: list[Any], kind: AbstractScalar, result: AbstractScalar, context: Any
+) -> Any:
+    """Write an operation on operands that are all of type `kind`."""
+    if operator == "cast":
+        return emit_cast(operands[0], kind, result, context)
+    if operator in _COMPARE_INTEGER:
+        return emit_comparison(operator, operands[0], operands[1], kind, context)
+    value_type = scalar_type(kind, context)
+    if operator == "%":
+        return _emit_modulo(operands[0], operands[1], value_type)
+    names = _FLOAT if kind.is_float else _INTEGER
+    return _create(names[operator], value_type, operands)
+
+
+def emit_comparison(
+    operator: str, left: Any, right: Any, kind: AbstractScalar, context: Any
+) -> Any:
+    """Write a comparison of two numbers of type `kind`; gives an `i1`."""
+    flag = ir.IntegerType.get_signless(1, context)
+    table, name = (
+        (_COMPARE_FLOAT, "arith.cmpf") if kind.is_float else (_COMPARE_INTEGER, "arith.cmpi")
+    )
+    predicate = ir.IntegerAttr.get(ir.IntegerType.get_signless(64, context), table[operator])
+    if kind.name == "bool" and operator not in ("==", "!="):
+        # An i1 that is 1 would compare as -1.
+        predicate = ir.IntegerAttr.get(
+            ir.IntegerType.get_signless(64, context), table[operator] + 4
+        )
+    return _create(name, flag, (left, right), {"predicate": predicate})
+
+
+def emit_cast(value: Any, source: AbstractScalar, target: AbstractScalar, context: Any) -> Any:
+    """Write a widening conversion of a number."""
+    if source == target:
+        return value
+    if target.is_float and not source.is_float:
+        # IREE's VM converts to f64 from i64 only.
+        value = emit_cast(value, source, AbstractI64, context)
+        return _create("arith.sitofp", scalar_type(target, context), (value,))
+    is_index = "index" in (source.name, target.name)
+    if source.name == "bool":
+        name = "arith.index_castui" if is_index else "arith.extui"
+    elif is_index:
+        name = "arith.index_cast"
+    else:
+        name = "arith.extf" if source.is_float else "arith.extsi"
+    return _create(name, scalar_type(target, context), (value,))
+
+
+def _emit_modulo(left: Any, right: Any, value_type: Any) -> Any:
+    """Write Python's remainder: it has the sign of the divisor."""
+    quotient = _create("arith.floordivsi", value_type, (left, right))
+    product = _create("arith.muli", value_type, (quotient, right))
+    return _create("arith.subi", value_type, (left, product))
+
+
+def _create(name: str, result: Any, operands: Any, attributes: dict[str, Any] | None = None) -> Any:
+    return ir.Operation.create(
+        name, results=[result], operands=list(operands), attributes=attributes or {}
+    ).result

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""`aot.export` and what it gives: the simple door to the ahead-of-time road."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from typing import Any, TextIO
+
+import torch
+
+from .. import compiler
+from ..errors import DeclarationError, SourceLocation
+from .compiled_module import CompiledModule, CompiledModuleMeta, save_module
+from .declare.programs import spec_of_program
+from .emit import run_import, verify
+from .trace.torch_export import export_module
+
+
+class Session:
+    """Options of the compiler that go with an export, besides those given to `compile()`."""
+
+    def __init__(self) -> None:
+        self.flags: tuple[str, ...] = ()
+
+    def set_flags(self, *flags: str) -> None:
+        """Add options of `iree-compile`, such as `--iree-opt-level=O3`."""
+        self.flags = (*self.flags, *flags)
+
+
+class ExportOutput:
+    """An exported program: one MLIR module, ready to be read, saved or compiled."""
+
+    def __init__(self, compiled_module: CompiledModule) -> None:
+        self.compiled_module = compiled_module
+        self.session = Session()
+
+    @property
+    def mlir_module(self) -> Any:
+        """The `iree.compiler.ir.Module`."""
+        return CompiledModule.get_mlir_module(self.compiled_module)
+
+    def verify(self) -> None:
+        """Run MLIR's verifier.
+
+        Raises:
+            CompileError: the module was changed into something invalid.
+        """
+        verify(self.mlir_module)
+
+    def print_readable(self, large_elements_limit: int = 50, file: TextIO | None = None) -> None:
+        """Print the module; tensors of more elements than the limit are elided."""
+        text = self.mlir_module.operation.get_asm(large_elements_limit=large_elements_limit)
+        print(text, file=sys.stdout if file is None else file)
+
+    def save_mlir(self, path: str | PathLike[str]) -> None:
+        """Write the module: bytecode where the path ends in `.mlirbc`, text otherwise."""
+        save_module(self.mlir_module, path)
+
+    def import_to(self, phase: str | None) -> None:
+        """Lower the module in place: `"import"`, `"input"` or `"full"`.
+
+        Raises:
+            DeclarationError: there is no such phase.
+            CompileError: an operation cannot be lowered.
+        """
+        run_import(self.mlir_module, phase)
+
+    def lower(self, kind: str = "linalg-on-tensors") -> str:
+        """Return the module as text for other MLIR compilers, through the torch-mlir package.
+
+        Args:
+            kind: `"linalg-on-tensors"`, `"stablehlo"` or `"tosa"`.
+
+        Raises:
+            CompileError: torch-mlir is not installed, or cannot lower an operation.
+        """
+        return compiler.lower(self.mlir_module, kind)
+
+    def compile(
+        self,
+        save_to: str | PathLike[str] | None = None,
+        *,
+        target_backends: Sequence[str] = ("llvm-cpu",),
+        target_cpu: str | None = "host",
+        target_cpu_features: str | None = None,
+        target_triple: str | None = None,
+        flags: Sequence[str] = (),
+        timeout: float | None = compiler.DEFAULT_TIMEOUT,
+        strip_contracts: bool = False,
+        lowering: compiler.Lowering = "iree",
+    ) -> compiler.Vmfb:
+        """Compile to a vmfb that runs without PyTorch and without Python.
+
+        The compiler runs in a child process: a crash of it is an exception here.
+
+        Args:
+            save_to: a path to write to, whole or not at all; None keeps the vmfb in memory.
+            target_backends: IREE's backends, such as `llvm-cpu`, `vmvx`, `cuda`.
+            target_cpu: an LLVM CPU name, `host` for this machine (fast, not portable), `generic`.
+            target_cpu_features: features with signs, `+avx2,-fma`, besides those of the CPU.
+            target_triple: an LLVM triple; None is this machine's.
+            flags: more options of `iree-compile`; they replace the same options of ours.
+            timeout: seconds until the compiler is killed; None waits for ever.
+            strip_contracts: leave out the run-time checks of shapes, ranges and indices. A call
+                that breaks a contract then reads memory that is not its own.
+            lowering: `iree`, or `torch-mlir` to lower torch operators with that package.
+
+        Returns:
+            The vmfb. `map_memory()` of it is what `VmModule.wrap_buffer` takes.
+
+        Raises:
+            CompileError: the compiler refused, crashed or took too long; `.diagnostics` say why.
+        """
+        program = CompiledModule.get_program(self.compiled_module)
+        return compiler.compile(
+            self.mlir_module,
+            save_to=save_to,
+            target_backends=target_backends,
+            target_cpu=target_cpu,
+            target_cpu_features=target_cpu_features,
+            target_triple=target_triple,
+            flags=(*self.session.flags, *flags),
+            timeout=timeout,
+            strip_contracts=strip_contracts,
+            lowering=lowering,
+            signatures=[procedure.signature for procedure in program.procedures],
+            name=CompiledModule.get_spec(self.compiled_module).label,
+        )
+
+
+Table = Mapping[Any, Callable[..., Any]]
+
+
+def export(
+    mdl: Any,
+    /,
+    *example_args: Any,
+    args: Sequence[Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    dynamic_shapes: Any = None,
+    module_name: str | None = None,
+    function_name: str | None = None,
+    strict_export: bool = True,
+    decomposition_table: Table | None = None,
+) -> ExportOutput:
+    """Export a PyTorch program to one MLIR module.
+
+    Args:
+        mdl: a `torch.nn.Module`, a plain function of tensors, a `torch.export.ExportedProgram`, or
+            a `CompiledModule` class or instance (which bring their own signatures).
+        *example_args: example arguments, as the module is called.
+        args: the same as a sequence, instead of `*example_args`.
+        kwargs: example keyword arguments.
+        dynamic_shapes: which dims are dynamic, as `torch.export.export` takes it. Equalities and
+            ranges are checked when the compiled function is called.
+        module_name: the MLIR module's name; `module` by default.
+        function_name: the function's name; `main` by default.
+        strict_export: trace with TorchDynamo (as `torch.export.export(strict=True)`), which
+            analyses the bytecode; False runs the Python code on stand-ins.
+        decomposition_table: replaces the default table (see `current_aot_decompositions`).
+
+    Raises:
+        DeclarationError: `mdl` is nothing that can be exported, or the arguments contradict it.
+        DimensionError: the program needs more of a dynamic dim than `dynamic_shapes` says.
+        TracingError: torch.export cannot trace the program.
+        UnsupportedTypeError: a value or dtype cannot be carried.
+    """
+    if isinstance(mdl, CompiledModuleMeta):
+        return ExportOutput(mdl())
+    if isinstance(mdl, CompiledModule):
+        return ExportOutput(mdl)
+    if example_args and args is not None:
+        raise DeclarationError(
+            "example arguments are given twice",
+            got="positional example arguments and args=",
+            fix="aot.export(module, x, y), or aot.export(module, args=(x, y))",
+        )
+    function = function_name or "main"
+    if isinstance(mdl, torch.export.ExportedProgram):
+        program = mdl
+    elif isinstance(mdl, torch.nn.Module) or callable(mdl):
+        program = export_module(
+            mdl,
+            tuple(example_args if args is None else args),
+            dict(kwargs or {}),
+            dynamic_shapes=dynamic_shapes,
+            strict=strict_export,
+            label=_label(mdl),
+        )
+    else:
+        raise DeclarationError(
+            "this cannot be exported",
+            got=f"{type(mdl).__name__}",
+            expected="an nn.Module, a function, an ExportedProgram, or a CompiledModule",
+            fix="aot.export(model, example_input)",
+        )
+    spec = spec_of_program(
+        program,
+        module_name=module_name or "module",
+        function_name=function,
+        label=_label(mdl),
+        location=_location(mdl),
+        decomposition_table=decomposition_table,
+    )
+    return ExportOutput(CompiledModule.from_spec(spec))
+
+
+def _label(mdl: Any) -> str:
+    if isinstance(mdl, torch.export.ExportedProgram):
+        return "ExportedProgram"
+    return getattr(mdl, "__name__", None) or type(mdl).__name__
+
+
+def _location(mdl: Any) -> SourceLocation | None:
+    function = mdl.forward if isinstance(mdl, torch.nn.Module) else mdl
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return None if code is None else SourceLocation.from_function(code)

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Tensors that a torch function captures: which are globals of the module, which are constants."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch.export.graph_signature import OutputKind
+
+from shark_turbine.errors import TracingError
+
+from ..spec import GlobalSpec, tensor_identity
+from .export_errors import CallDescription
+
+StateBinder = Callable[[torch.export.ExportedProgram, CallDescription], Mapping[str, str]]
+
+
+def captured_modules(function: Callable[..., Any]) -> list[torch.nn.Module]:
+    """Return the nn.Modules that a callable reaches: itself, its self, its closure and globals.
+
+    torch.export names parameters by their place in a module; a module that is only captured has to
+    be made part of the traced one for that.
+    """
+    found: dict[int, torch.nn.Module] = {}
+    for value in _reached(function):
+        for module in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(module, torch.nn.Module):
+                found.setdefault(id(module), module)
+    inner = {
+        id(child) for module in found.values() for child in module.modules() if child is not module
+    }
+    return [module for key, module in found.items() if key not in inner]
+
+
+def _reached(function: Callable[..., Any]) -> Iterable[Any]:
+    yield function
+    yield getattr(function, "__self__", None)
+    inner = inspect.unwrap(getattr(function, "__func__", function))
+    yield from getattr(function, "args", ())  # functools.partial
+    if isinstance(getattr(function, "func", None), Callable):
+        yield from _reached(function.func)  # type: ignore[attr-defined]
+    if isinstance(inner, FunctionType):
+        variables = inspect.getclosurevars(inner)
+        yield from variables.nonlocals.values()
+        yield from variables.globals.values()
+        for value in (*variables.nonlocals.values(), *variables.globals.values()):
+            if isinstance(value, FunctionType) and value is not inner:
+                yield from inspect.getclosurevars(value).nonlocals.values()
+
+
+class GlobalIndex:
+    """Finds the global that stands for a tensor."""
+
+    def __init__(self, specs: Iterable[GlobalSpec]) -> None:
+        self._by_tensor = {
+            tensor_identity(tensor): spec for spec in specs for tensor in spec.identities
+        }
+
+    def find(self, tensor: torch.Tensor) -> GlobalSpec | None:
+        return self._by_tensor.get(tensor_identity(tensor))
+
+    def bind(
+        self, program: torch.export.ExportedProgram, description: CallDescription
+    ) -> dict[str, str]:
+        """Map the state of a program to globals, by target; the rest are constants.
+
+        Raises:
+            TracingError: the program changes state that is no mutable global.
+        """
+        state: dict[str, Any] = {**program.constants, **program.state_dict}
+        found = {
+            target: self.find(tensor)
+            for target, tensor in state.items()
+            if isinstance(tensor, torch.Tensor)
+        }
+        for output in program.graph_signature.output_specs:
+            if output.kind is OutputKind.BUFFER_MUTATION:
+                _check_mutable(str(output.target), found.get(str(output.target)), description)
+        return {target: spec.symbol for target, spec in found.items() if spec is not None}
+
+
+def _check_mutable(target: str, spec: GlobalSpec | None, description: CallDescription) -> None:
+    if spec is not None and spec.mutable:
+        return
+    name = target.removeprefix("captured_0.")
+    raise TracingError(
+        f"{description.function} changes the buffer {name!r}, which is not a mutable global",
+        where=description.where,
+        location=description.location,
+        got="a constant" if spec is None else str(spec),
+        expected="every buffer that is written to is a mutable global",
+        fix="buffers = aot.export_buffers(model, mutable=True), or model.eval() before exporting",
+    )

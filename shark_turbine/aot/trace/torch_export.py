@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""torch.export of a whole nn.Module or function, with its failures in the user's words."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch.fx import proxy as _fx_proxy
+
+from shark_turbine.errors import SourceLocation
+
+from .captured_state import captured_modules
+from .export_errors import CallDescription, explain_export_failure
+
+
+def export_module(
+    target: torch.nn.Module | Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    *,
+    dynamic_shapes: Any,
+    strict: bool,
+    label: str,
+) -> torch.export.ExportedProgram:
+    """Export a module, or a function (always without TorchDynamo, which wants a module).
+
+    Raises:
+        DimensionError: the program needs more of a dynamic dim than `dynamic_shapes` says.
+        TracingError: torch.export cannot trace the program.
+    """
+    is_module = isinstance(target, torch.nn.Module)
+    module = target if is_module else _FunctionModule(target)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.export.export(
+                module,
+                args,
+                dict(kwargs),
+                dynamic_shapes=dynamic_shapes,
+                strict=strict and is_module,
+            )
+    except Exception as failure:
+        description = CallDescription(label, label, _location(target))
+        raise explain_export_failure(failure, description) from failure
+
+
+class _FunctionModule(torch.nn.Module):
+    """A function as a module: its parameters keep their names, what it captures its place."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self._function = (function,)
+        for index, module in enumerate(captured_modules(function)):
+            self.add_module(f"captured_{index}", module)
+        inner = getattr(function, "__func__", function)
+        if getattr(inner, "__code__", None) is not None:
+            _fx_proxy._register_stack_trace_anchor(inner)
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **kwargs)
+
+        forward.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+        self.forward = forward
+
+
+def _location(target: Any) -> SourceLocation | None:
+    function = target.forward if isinstance(target, torch.nn.Module) else target
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return None if code is None else SourceLocation.from_function(code)
