@@ -51,7 +51,9 @@ class ExportOutput:
 
     def print_readable(self, large_elements_limit: int = 50, file: TextIO | None = None) -> None:
         """Print the module; tensors of more elements than the limit are elided."""
-        text = self.mlir_module.operation.get_asm(large_elements_limit=large_elements_limit)
+        text = self.mlir_module.operation.get_asm(
+            large_elements_limit=large_elements_limit, large_resource_limit=large_elements_limit
+        )
         print(text, file=sys.stdout if file is None else file)
 
     def save_mlir(self, path: str | PathLike[str]) -> None:

@@ -110,11 +110,10 @@ def _lost(uri: str) -> TurbineError:
 
 def _after_fork_in_child() -> None:
     for found in _devices.values():
-        if found.uri.startswith("local-sync"):
-            continue
-        found.lost = True
-        # To destroy the device would wait for threads that are not in this process.
+        # Destroying a device waits for threads that are not in this process: it never dies here.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(found.hal))
+        found.lost = not found.uri.startswith("local-sync")
+    if _devices:
         iree._binding.disable_leak_checker()
     for holder in list(_open):
         holder.after_fork()

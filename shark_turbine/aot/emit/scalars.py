@@ -7,7 +7,7 @@ from typing import Any
 
 from shark_turbine import ir
 
-from ..types import AbstractI64, AbstractScalar
+from ..types import AbstractF32, AbstractI32, AbstractI64, AbstractScalar
 from .types import scalar_type
 
 _INTEGER = {"+": "arith.addi", "-": "arith.subi", "*": "arith.muli", "//": "arith.floordivsi"}
@@ -64,9 +64,7 @@ def emit_cast(value: Any, source: AbstractScalar, target: AbstractScalar, contex
     if source == target:
         return value
     if target.is_float and not source.is_float:
-        # IREE's VM converts to f64 from i64 only.
-        value = emit_cast(value, source, AbstractI64, context)
-        return _create("arith.sitofp", scalar_type(target, context), (value,))
+        return _emit_to_float(value, source, target, context)
     is_index = "index" in (source.name, target.name)
     if source.name == "bool":
         name = "arith.index_castui" if is_index else "arith.extui"
@@ -75,6 +73,34 @@ def emit_cast(value: Any, source: AbstractScalar, target: AbstractScalar, contex
     else:
         name = "arith.extf" if source.is_float else "arith.extsi"
     return _create(name, scalar_type(target, context), (value,))
+
+
+def _emit_to_float(value: Any, source: AbstractScalar, target: AbstractScalar, context: Any) -> Any:
+    """Write an integer as a float.
+
+    IREE's VM has no conversion from i32 to f64, and MLIR folds the widening that would avoid it; so
+    an i32 goes as two halves, each exact in f32.
+    """
+    if source.name == "index":
+        value = emit_cast(value, source, AbstractI64, context)
+    if target.name == "f32" or source.name in ("i64", "index"):
+        name = "arith.uitofp" if source.name == "bool" else "arith.sitofp"
+        return _create(name, scalar_type(target, context), (value,))
+    if source.name == "bool":
+        small = _emit_to_float(value, source, AbstractF32, context)
+        return emit_cast(small, AbstractF32, target, context)
+    kind = scalar_type(AbstractI32, context)
+    high = _create("arith.shrsi", kind, (value, emit_constant(16, AbstractI32, context)))
+    low = _create("arith.andi", kind, (value, emit_constant(0xFFFF, AbstractI32, context)))
+    halves = [
+        emit_cast(
+            _emit_to_float(half, AbstractI32, AbstractF32, context), AbstractF32, target, context
+        )
+        for half in (high, low)
+    ]
+    scale = emit_constant(65536.0, target, context)
+    scaled = _create("arith.mulf", scalar_type(target, context), (halves[0], scale))
+    return _create("arith.addf", scalar_type(target, context), (scaled, halves[1]))
 
 
 def _emit_modulo(left: Any, right: Any, value_type: Any) -> Any:
