@@ -57,7 +57,7 @@ def packer(kind: ValueType, hal: Any, *, share: bool) -> Pack:
         if has_lazy_bits and (tensor.is_neg() or tensor.is_conj()):
             tensor = tensor.resolve_neg().resolve_conj()
         start = tensor.data_ptr()
-        if share and start % ALIGNMENT == 0 and tensor.is_contiguous():
+        if share and start and start % ALIGNMENT == 0 and tensor.is_contiguous():
             borrowed.append((start, start + tensor.nbytes))
             if unnamed:
                 view = import_view(to_dlpack(tensor.view(bits)))
