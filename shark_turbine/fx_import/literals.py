@@ -37,6 +37,8 @@ class LiteralTable:
         result_type = ir.torch_tensor_type(row, tensor.shape, self._context)
         if row.name == "bool" and tensor.numel() > _LARGEST_INLINE_BYTES:
             return self._wide_bool(tensor, result_type)
+        if row.torch.is_complex and tensor.numel() == 0:
+            return self._empty_complex(tensor, result_type)
         operation = ir.Operation.create(
             "torch.vtensor.literal",
             results=[result_type],
@@ -51,6 +53,16 @@ class LiteralTable:
             zero = _constant_int(0, self._context)
         return ir.Operation.create(
             "torch.aten.ne.Scalar", results=[result_type], operands=[stored, zero]
+        ).result
+
+    def _empty_complex(self, tensor: torch.Tensor, result_type: Any) -> Any:
+        """The bindings cannot hold an attribute of no complex numbers: convert one of no floats."""
+        stored = self.literal(tensor.real)
+        kind = {torch.complex64: 9, torch.complex128: 10}[tensor.dtype]  # c10::ScalarType
+        with self._context:
+            number = _constant_int(kind, self._context)
+        return ir.Operation.create(
+            "torch.prims.convert_element_type", results=[result_type], operands=[stored, number]
         ).result
 
     def _attribute(self, tensor: torch.Tensor, row: dtypes.DType) -> Any:

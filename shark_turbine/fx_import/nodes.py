@@ -127,6 +127,8 @@ class NodeImporter(GraphNodeImporter):
             self._import_hop(location, node, target)
         elif callable(target) and target in scalars.OPERATIONS:
             arguments = [self._scalar(argument) for argument in node.args]
+            if target in scalars.BY_CONSTANT:
+                arguments[1] = node.args[1]
             result = scalars.OPERATIONS[target](*arguments)
             wanted = self._cc.node_val_to_type(node)
             self.bind_node_value(node, scalars.convert(result, wanted))

@@ -172,10 +172,18 @@ def _square_root(value: Any) -> Any:
 
 
 def _power(base: Any, exponent: Any) -> Any:
-    return emit("torch.aten.pow.int_float", FLOAT, _as(INT, base), _as(FLOAT, exponent))
+    """Raise to a constant whole power; the compiler has no other power of sizes."""
+    if not isinstance(exponent, int) or not 0 <= exponent <= 16:
+        raise NotImplementedError(f"{exponent} as the exponent of a symbolic size")
+    result = base if exponent else _int(base, 1)
+    for _ in range(exponent - 1):
+        result = OPERATIONS[operator.mul](result, base)
+    return result
 
 
-# A condition that holds selects the left part: sum(x, y) of bools has no operation of its own.
+# Operations whose second argument must be a Python number.
+BY_CONSTANT = {operator.pow}
+
 OPERATIONS: dict[Any, Callable[..., Any]] = {
     operator.add: _arithmetic("add"),
     operator.sub: _arithmetic("sub"),

@@ -37,6 +37,7 @@ class _Function(torch.nn.Module):
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
         self._function = function
+        torch.fx.proxy._register_stack_trace_anchor(function)
 
     def forward(self, *arguments: Any) -> Any:
         return self._function(*arguments)
@@ -91,7 +92,7 @@ class Artifact:
     """A loaded vmfb: calls take and give torch tensors (and Python numbers)."""
 
     def __init__(self, vmfb: bytes) -> None:
-        import iree.runtime as runtime  # noqa: PLC0415  (only where something runs)
+        import iree.runtime as runtime
 
         self._runtime = runtime
         self._config = runtime.Config("local-sync")
