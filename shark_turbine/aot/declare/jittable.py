@@ -69,13 +69,17 @@ def jittable(
         DeclarationError: `f` cannot be called, or `constraints` is not a function.
     """
     if f is None:
-        return lambda function: jittable(
-            function,
-            decompose_ops=decompose_ops,
-            decomposition_table=decomposition_table,
-            constraints=constraints,
-            function_name=function_name,
-        )
+
+        def decorate(function: Function) -> Jittable:
+            return jittable(
+                function,
+                decompose_ops=decompose_ops,
+                decomposition_table=decomposition_table,
+                constraints=constraints,
+                function_name=function_name,
+            )
+
+        return decorate
     if isinstance(f, Jittable):
         return f
     if not callable(f):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, assert_never
+from typing import Any
 
 import torch
 
@@ -41,9 +41,9 @@ def type_of(declared: AbstractValue, context: Any) -> Any:
 
 def _initial_value(item: GlobalVar, global_type: Any, context: Any) -> Any:
     match item.initial:
-        case Inline(torch.Tensor() as tensor):
-            return elements_attribute(tensor, dtypes.from_torch(tensor.dtype).mlir, context)
         case Inline(value):
+            if isinstance(value, torch.Tensor):
+                return elements_attribute(value, dtypes.from_torch(value.dtype).mlir, context)
             return _number(value, global_type, context)
         case External(scope, key):
             text = f"#flow.parameter.named<{json.dumps(scope)}::{json.dumps(key)}>"
@@ -52,8 +52,6 @@ def _initial_value(item: GlobalVar, global_type: Any, context: Any) -> Any:
             return ir.Attribute.parse(f"#util.uninitialized : {global_type}", context)
         case Zero():
             return _zero(item.type, global_type, context)
-        case other:
-            assert_never(other)
 
 
 def _number(value: bool | int | float, global_type: Any, context: Any) -> Any:

@@ -14,7 +14,7 @@ from .globals import emit_global
 from .procedures import emit_procedure
 
 
-def emit_program(program: Program, context: Any | None = None) -> Any:
+def emit_program(program: Program, context: Any = None) -> Any:
     """Write a program as one verified `ir.Module`.
 
     Large tensors are not copied: the module refers to their memory.
@@ -23,7 +23,7 @@ def emit_program(program: Program, context: Any | None = None) -> Any:
         TracingError: an operator cannot be written; the message names it and its source line.
         CompileError: the module does not verify.
     """
-    context = ir.Context() if context is None else context
+    context = context or ir.Context()
     with context, ir.Location.unknown():
         module = ir.Module.create()
         module.operation.attributes["sym_name"] = ir.StringAttr.get(program.name)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +21,7 @@ from ..types import AbstractScalar, TensorType, ValueType
 from .captured_state import StateBinder, captured_modules
 from .export_errors import CallDescription, explain_export_failure
 from .graph_types import ConstantOutput, ResultIndex, SymbolTable, read_outputs
+from .quiet import quiet_torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,8 @@ def capture_jittable(
     """
     wrapper = _FlatFunction(jittable, shape)
     program = _export(wrapper, shape, description)
-    prepared = prepare(program, decomposition_table=jittable.decomposition_table)
+    with quiet_torch():
+        prepared = prepare(program, decomposition_table=jittable.decomposition_table)
     symbols = SymbolTable.from_inputs(prepared, shape.types)
     outputs = read_outputs(prepared, symbols)
     function = JitFunction(
@@ -186,12 +187,11 @@ def _export_with(
     dims = [_export_dim(index, bounds) for index, bounds in enumerate(shape.ranges)]
     examples = [_example(leaf, sizes) for leaf in shape.types]
     dynamic = tuple(_dynamic_spec(leaf, dims) for leaf in shape.types)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet_torch():
         return torch.export.export(
             wrapper,
             tuple(examples),
-            dynamic_shapes={"values": dynamic},
+            dynamic_shapes={"values": dynamic} if dynamic else None,
             strict=False,
         )
 

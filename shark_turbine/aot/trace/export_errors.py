@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sysconfig
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +13,10 @@ from dataclasses import dataclass
 from shark_turbine.errors import DimensionError, SourceLocation, TracingError, TurbineError
 
 _SUGGESTION = re.compile(r"^\s+(_?d\d+) = (.+)$", re.MULTILINE)
+# The standard library and what it is followed by on disk: installed packages, torch among them.
+_NOT_THE_USERS = tuple(
+    os.path.realpath(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")
+) + tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
 _RANGE = re.compile(r"Dim\('_?d\d+'(?:, min=(\w+))?(?:, max=(\w+))?\)")
 
 
@@ -100,7 +106,7 @@ def _user_line(failure: BaseException) -> SourceLocation | None:
     """Return the innermost line of the failure that is neither torch's nor ours."""
     for frame in reversed(traceback.extract_tb(failure.__traceback__)):
         path = frame.filename.replace("\\", "/")
-        if "/torch/" in path or "/shark_turbine/" in path or path.startswith("<"):
+        if path.startswith(_NOT_THE_USERS) or "/shark_turbine/" in path or path.startswith("<"):
             continue
         if frame.lineno is not None:
             return SourceLocation(frame.filename, frame.lineno)

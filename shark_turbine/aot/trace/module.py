@@ -15,6 +15,7 @@ from .export_errors import CallDescription
 from .graph_types import SymbolTable, read_outputs
 from .procedure import ProcedureRecorder
 from .programs import export_procedure, program_types, result_structure, state_globals
+from .quiet import quiet_torch
 
 
 def record_module(spec: ModuleSpec) -> Program:
@@ -80,7 +81,8 @@ class ModuleRecorder:
         if spec.name in self._programs:
             return self._programs[spec.name]
         description = CallDescription(f"{self.spec.label}.{spec.name}", spec.name, spec.location)
-        program = prepare(spec.program, decomposition_table=spec.decomposition_table)
+        with quiet_torch():
+            program = prepare(spec.program, decomposition_table=spec.decomposition_table)
         added = list(state_globals(spec, program, self._index.find, self.free_symbol))
         self.globals.update((item.symbol, item) for item in added)
         self._index = GlobalIndex(self.globals.values())

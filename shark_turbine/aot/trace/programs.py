@@ -64,8 +64,8 @@ def state_globals(
 
 def state_tensor(program: torch.export.ExportedProgram, target: str) -> torch.Tensor:
     """Return the tensor behind a parameter or buffer of a program."""
-    found = program.state_dict.get(target)
-    return program.constants[target] if found is None else found
+    state: dict[str, Any] = {**program.constants, **program.state_dict}
+    return state[target]
 
 
 def program_types(
@@ -132,11 +132,18 @@ def _constants_opened(tree: Tree) -> Tree:
 def _argument_names(program: torch.export.ExportedProgram) -> list[str]:
     signature = program.module_call_graph[0].signature
     names = list(signature.forward_arg_names or ()) if signature is not None else []
-    positional, keywords = program.call_spec.in_spec.children()
+    positional, keywords = _input_specs(program)
     count = positional.num_children
     kept = [name for name in names if name not in (keywords.context or ())][:count]
     kept += [f"arg{index}" for index in range(len(kept), count)]
     return [*kept, *(keywords.context or ())]
+
+
+def _input_specs(program: torch.export.ExportedProgram) -> tuple[Any, Any]:
+    """Return torch's tree specifications of the positional and of the keyword arguments."""
+    spec: Any = program.call_spec.in_spec
+    positional, keywords = spec.children()
+    return positional, keywords
 
 
 def _parameters(
@@ -157,7 +164,7 @@ def _parameters(
         return Leaf(next(numbers))
 
     names = _argument_names(program)
-    positional, keywords = program.call_spec.in_spec.children()
+    positional, keywords = _input_specs(program)
     parameters: list[Parameter] = []
     arguments: dict[int, Argument] = {}
     children = [*positional.children(), *keywords.children()]

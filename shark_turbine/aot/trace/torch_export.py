@@ -4,17 +4,17 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch.fx import proxy as _fx_proxy
 
-from shark_turbine.errors import SourceLocation
+from shark_turbine.errors import DeclarationError, SourceLocation
 
 from .captured_state import captured_modules
 from .export_errors import CallDescription, explain_export_failure
+from .quiet import quiet_torch
 
 
 def export_module(
@@ -33,10 +33,10 @@ def export_module(
         TracingError: torch.export cannot trace the program.
     """
     is_module = isinstance(target, torch.nn.Module)
+    _check_arguments(target, args, kwargs, label)
     module = target if is_module else _FunctionModule(target)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet_torch():
             return torch.export.export(
                 module,
                 args,
@@ -47,6 +47,28 @@ def export_module(
     except Exception as failure:
         description = CallDescription(label, label, _location(target))
         raise explain_export_failure(failure, description) from failure
+
+
+def _check_arguments(
+    target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], label: str
+) -> None:
+    function = target.forward if isinstance(target, torch.nn.Module) else target
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return  # A callable without a signature: torch.export will say what it thinks of it.
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as failure:
+        given = [*("..." for _ in args), *(f"{name}=..." for name in kwargs)]
+        raise DeclarationError(
+            f"the example arguments do not fit the function: {failure}",
+            where=label,
+            location=_location(target),
+            got=f"{label}({', '.join(given)})",
+            expected=f"{label}{signature}",
+            fix="pass an example for every argument that has no default",
+        ) from None
 
 
 class _FunctionModule(torch.nn.Module):

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+from shark_turbine.decompositions import current_aot_decompositions, extend_aot_decompositions
+
+from .compiled_module import CompiledModule
+from .declare import (
+    abstractify,
+    export_buffers,
+    export_global,
+    export_global_tree,
+    export_parameters,
+    jittable,
+)
+from .exporter import ExportOutput, export
+from .types import (
+    AbstractBool,
+    AbstractF32,
+    AbstractF64,
+    AbstractI32,
+    AbstractI64,
+    AbstractIndex,
+    AbstractTensor,
+)
+
+__all__ = [
+    "AbstractBool",
+    "AbstractF32",
+    "AbstractF64",
+    "AbstractI32",
+    "AbstractI64",
+    "AbstractIndex",
+    "AbstractTensor",
+    "CompiledModule",
+    "ExportOutput",
+    "abstractify",
+    "current_aot_decompositions",
+    "export",
+    "export_buffers",
+    "export_global",
+    "export_global_tree",
+    "export_parameters",
+    "extend_aot_decompositions",
+    "jittable",
+]
