@@ -48,7 +48,8 @@ def _chains(stderr: str) -> Iterator[tuple[str, str, list[SourceLocation]]]:
         match = _HEADER.match(line)
         if match is None:
             continue
-        location = SourceLocation(match["file"], int(match["line"]))
+        file = "<mlir>" if match["file"] == "-" else match["file"]
+        location = SourceLocation(file, int(match["line"]))
         known = [location] if location.line > 0 and not location.file.startswith("<unk") else []
         if match["severity"] == "note" and match["message"].startswith("called from"):
             if current is not None:

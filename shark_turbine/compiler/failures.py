@@ -45,6 +45,8 @@ def explain(result: ToolResult, name: str | None, module: Any) -> CompileError:
     if error is not None and error.message.startswith(_NO_LOWERING):
         operator = error.message.removeprefix(_NO_LOWERING)
         return _unsupported(operator, name, module, diagnostics)
+    if "does not contain a vm.module op" in result.stderr:
+        return _nothing_to_compile(name)
     missing = _MISSING_FUNCTION.search(result.stderr)
     if missing is not None:
         return _no_function(missing["symbol"], name, diagnostics)
@@ -124,6 +126,15 @@ def _described(item: Diagnostic) -> str:
     if item.location is None:
         return operator
     return f"{operator}  {item.location}  {item.location.source_line()}".rstrip()
+
+
+def _nothing_to_compile(name: str | None) -> CompileError:
+    return CompileError(
+        "the module has no public function: there is nothing to compile",
+        where=name,
+        expected="at least one exported function",
+        fix="define a method that does something, with a name that does not start with _",
+    )
 
 
 def _no_function(

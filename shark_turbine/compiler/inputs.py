@@ -17,7 +17,6 @@ from .diagnostics import parse
 from .probing import operator_name, walk
 
 _BYTECODE_MAGIC = b"ML\xefR"
-_F64 = re.compile(r"\bf64\b")
 # The torch pipeline computes these in f64 inside: as f32, long reductions come out wrong, and random
 # numbers reach 1. Measured by a walk over PyTorch's operator samples.
 _COMPUTED_IN_F64 = re.compile(
@@ -77,11 +76,11 @@ def _is_named(module: Any) -> bool:
 def _needs_f64(operation: Any) -> bool:
     if _COMPUTED_IN_F64.match(operator_name(operation)):
         return True
-    if any(_F64.search(str(value.type)) for value in operation.results):
+    if any("f64" in str(value.type) for value in operation.results):
         return True
     # Arguments of functions, and types of globals, stand in attributes.
     return any(
-        _F64.search(str(operation.attributes[key]))
+        "f64" in str(operation.attributes[key])
         for key in ("function_type", "type")
         if key in operation.attributes
     )
