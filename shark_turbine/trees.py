@@ -34,11 +34,17 @@ def leaves(value: Any) -> list[Any]:
 
 def map_leaves(function: Callable[[Any], Any], value: Any) -> Any:
     """Rebuild a structure with `function` applied to every leaf; None is a leaf."""
-    children = _children(value)
-    if children is None:
+    opened = _children(value)
+    if opened is None:
         return function(value)
-    items, rebuild = children
+    items, rebuild = opened
     return rebuild([map_leaves(function, child) for _, child in items])
+
+
+def children(value: Any) -> list[tuple[Any, Any]]:
+    """Return the keys and values of an inner node; nothing for a leaf."""
+    opened = _children(value)
+    return [] if opened is None else opened[0]
 
 
 def is_leaf(value: Any) -> bool:
@@ -54,11 +60,11 @@ def unflatten(structure: Any, values: Iterable[Any]) -> Any:
 
 def to_tree(value: Any, leaf: Callable[[Any], int | None]) -> Tree:
     """Describe a structure: `leaf` numbers each flat value; None from it marks a constant."""
-    children = _children(value)
-    if children is None:
+    opened = _children(value)
+    if opened is None:
         index = leaf(value)
         return Constant(value) if index is None else Leaf(index)
-    items, _ = children
+    items, _ = opened
     if isinstance(value, Mapping) or not isinstance(value, (tuple, list)):
         return MappingTree(tuple((key, to_tree(child, leaf)) for key, child in items))
     kind = list if isinstance(value, list) else tuple
@@ -66,11 +72,11 @@ def to_tree(value: Any, leaf: Callable[[Any], int | None]) -> Tree:
 
 
 def _walk(value: Any, path: str, dotted: str) -> Iterator[PathLeaf]:
-    children = _children(value)
-    if children is None:
+    opened = _children(value)
+    if opened is None:
         yield PathLeaf(path, dotted, value)
         return
-    for key, child in children[0]:
+    for key, child in opened[0]:
         step = str(key) if not dotted else f"{dotted}.{key}"
         yield from _walk(child, f"{path}[{key!r}]", step)
 
@@ -96,12 +102,12 @@ def _registered_children(value: Any) -> _Children | None:
     if type(value) not in _torch_pytree.SUPPORTED_NODES:
         return None
     node = _torch_pytree.SUPPORTED_NODES[type(value)]
-    children, context = node.flatten_fn(value)
-    keys: list[Any] = list(range(len(children)))
+    items, context = node.flatten_fn(value)
+    keys: list[Any] = list(range(len(items)))
     if node.flatten_with_keys_fn is not None:
         keyed, _ = node.flatten_with_keys_fn(value)
         keys = [_plain_key(key) for key, _ in keyed]
-    return list(zip(keys, children, strict=True)), lambda new: node.unflatten_fn(new, context)
+    return list(zip(keys, items, strict=True)), lambda new: node.unflatten_fn(new, context)
 
 
 def _plain_key(entry: Any) -> Any:
@@ -115,13 +121,13 @@ def tree_of_spec(spec: Any, leaf: Callable[[], Tree]) -> Tree:
     """Describe a torch `TreeSpec`; `leaf` gives each leaf's tree in order."""
     if spec.is_leaf():
         return leaf()
-    children = [tree_of_spec(child, leaf) for child in spec.children()]
+    items = tuple(tree_of_spec(child, leaf) for child in spec.children())
     if spec.type is list:
-        return SequenceTree(list, tuple(children))
+        return SequenceTree(list, items)
     keys = _spec_keys(spec)
     if keys is None:
-        return SequenceTree(tuple, tuple(children))
-    return MappingTree(tuple(zip(keys, children, strict=True)))
+        return SequenceTree(tuple, items)
+    return MappingTree(tuple(zip(keys, items, strict=True)))
 
 
 def _spec_keys(spec: Any) -> list[str | int] | None:

@@ -179,11 +179,11 @@ def export(
             got="positional example arguments and args=",
             fix="aot.export(module, x, y), or aot.export(module, args=(x, y))",
         )
-    function = function_name or "main"
+    names: Mapping[str, str] = {}
     if isinstance(mdl, torch.export.ExportedProgram):
         program = mdl
     elif isinstance(mdl, torch.nn.Module) or callable(mdl):
-        program = export_module(
+        program, names = export_module(
             mdl,
             tuple(example_args if args is None else args),
             dict(kwargs or {}),
@@ -201,10 +201,11 @@ def export(
     spec = spec_of_program(
         program,
         module_name=module_name or "module",
-        function_name=function,
+        function_name=function_name or "main",
         label=_label(mdl),
         location=_location(mdl),
         decomposition_table=decomposition_table,
+        dim_names=names,
     )
     return ExportOutput(CompiledModule.from_spec(spec))
 

@@ -106,13 +106,17 @@ class ProcedureSpec:
 
 @dataclass(frozen=True, slots=True)
 class ProgramSpec:
-    """A `torch.export.ExportedProgram` that becomes a function; private ones serve procedures."""
+    """A `torch.export.ExportedProgram` that becomes a function; private ones serve procedures.
+
+    `dim_names` says what the user calls the symbols of its dynamic dims.
+    """
 
     name: str
     program: torch.export.ExportedProgram
     is_public: bool
     location: SourceLocation | None = None
     decomposition_table: Mapping[Any, Callable[..., Any]] | None = None
+    dim_names: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __str__(self) -> str:
         return f"{'program' if self.is_public else 'private program'} @{self.name}"

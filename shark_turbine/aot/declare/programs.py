@@ -21,6 +21,7 @@ def spec_of_program(
     label: str,
     location: SourceLocation | None = None,
     decomposition_table: Mapping[Any, Callable[..., Any]] | None = None,
+    dim_names: Mapping[str, str] | None = None,
 ) -> ModuleSpec:
     """Declare a module whose one function is a program."""
     member = ProgramSpec(
@@ -29,6 +30,7 @@ def spec_of_program(
         is_public=True,
         location=location,
         decomposition_table=decomposition_table,
+        dim_names=dim_names or {},
     )
     return ModuleSpec(
         name=module_name,

@@ -14,6 +14,7 @@ from shark_turbine import trees
 from shark_turbine.errors import TracingError
 from shark_turbine.signature import Argument, Constant, FunctionSignature, Leaf, Parameter, Tree
 
+from ..dims import DimVar
 from ..program import Call, DimOf, JitFunction, Procedure, ScalarValue
 from ..spec import GlobalSpec, Inline, ProgramSpec, tensor_identity
 from ..types import AbstractTensor, ValueType
@@ -91,8 +92,13 @@ def export_procedure(spec: ProgramSpec, captured: Captured, where: str) -> Proce
     _refuse_mutated_arguments(captured, where, spec)
     count = len(function.parameters)
     results = tuple(range(count, count + len(function.results)))
-    parameters, arguments = _parameters(program, function)
-    checks = input_checks(spec.name, list(_sizes(program, arguments)), program.range_constraints)
+
+    def dim_name(dim: DimVar) -> str:
+        return spec.dim_names.get(dim.name, str(dim))
+
+    parameters, arguments = _parameters(program, function, dim_name)
+    sizes = list(_sizes(program, arguments))
+    checks = input_checks(spec.name, sizes, program.range_constraints, spec.dim_names)
     returned: list[int] = []
     result = trees.to_tree(captured.structure, lambda leaf: _returned(leaf, results, returned))
     types = (*function.parameters, *function.results)
@@ -101,7 +107,7 @@ def export_procedure(spec: ProgramSpec, captured: Captured, where: str) -> Proce
         parameters=parameters,
         arguments=arguments,
         result=_constants_opened(result),
-        results=tuple(flat_type(types[value], str) for value in returned),
+        results=tuple(flat_type(types[value], dim_name) for value in returned),
         contracts=tuple(dict.fromkeys(check.message for check in checks)),
     )
     call = Call(results, function.symbol, tuple(range(count)))
@@ -147,7 +153,9 @@ def _input_specs(program: torch.export.ExportedProgram) -> tuple[Any, Any]:
 
 
 def _parameters(
-    program: torch.export.ExportedProgram, function: JitFunction
+    program: torch.export.ExportedProgram,
+    function: JitFunction,
+    dim_name: Callable[[DimVar], str] = str,
 ) -> tuple[tuple[Parameter, ...], tuple[Argument, ...]]:
     """Return the Python parameters of a program, and its flat arguments with their paths."""
     specs = iter(
@@ -172,7 +180,7 @@ def _parameters(
         tree = trees.tree_of_spec(child, leaf)
         parameters.append(Parameter(name, tree, position >= positional.num_children))
         for path, index in trees.leaf_paths(tree):
-            value_type = flat_type(function.parameters[index], str)
+            value_type = flat_type(function.parameters[index], dim_name)
             arguments[index] = Argument(name + path, value_type)
     return tuple(parameters), tuple(arguments[index] for index in sorted(arguments))
 

@@ -23,11 +23,17 @@ class Measured:
     label: str
 
 
-def input_checks(function: str, sizes: list[Measured], ranges: Mapping[Any, Any]) -> list[Check]:
+def input_checks(
+    function: str,
+    sizes: list[Measured],
+    ranges: Mapping[Any, Any],
+    names: Mapping[str, str],
+) -> list[Check]:
     """Return the checks that hold a program's inputs to what it was exported for.
 
     Sizes that share a symbol must be equal, a size that is an expression (`2*n`, `n + 1`) must be
-    what the expression gives, and each symbol must lie in its range.
+    what the expression gives, and each symbol must lie in its range. `names` says what the user calls
+    a symbol.
 
     Raises:
         DimensionError: a size is an expression that no size of the inputs determines.
@@ -41,7 +47,7 @@ def input_checks(function: str, sizes: list[Measured], ranges: Mapping[Any, Any]
         if not isinstance(size.expression, sympy.Symbol):
             checks.extend(_solve(function, size, symbols))
     for size in sizes:
-        checks.extend(_agreement(function, size, symbols))
+        checks.extend(_agreement(function, size, symbols, names))
     for symbol, size in symbols.items():
         checks.extend(_range_checks(function, size, ranges.get(symbol)))
     return checks
@@ -74,7 +80,10 @@ def _solve(function: str, size: Measured, symbols: dict[sympy.Symbol, Measured])
 
 
 def _agreement(
-    function: str, size: Measured, symbols: Mapping[sympy.Symbol, Measured]
+    function: str,
+    size: Measured,
+    symbols: Mapping[sympy.Symbol, Measured],
+    names: Mapping[str, str],
 ) -> Iterator[Check]:
     """Check a size against where its symbols are measured."""
     expression = size.expression
@@ -82,15 +91,17 @@ def _agreement(
         reference = symbols[expression]
         if reference.source != size.source:
             message = f"{function}: {reference.label} must equal {size.label}"
+            if str(expression) in names:
+                message += f" (both are '{names[str(expression)]}')"
             yield Check(reference.source, "==", size.source, message)
         return
     expected = to_size_expression(expression, {s: m.source for s, m in symbols.items()})
-    names = {s: sympy.Symbol(m.label.split(" (")[0]) for s, m in symbols.items()}
+    labels = {s: sympy.Symbol(m.label.split(" (")[0]) for s, m in symbols.items()}
     if len(expression.free_symbols) == 1 and all(
         m.label.startswith(size.label) for s, m in symbols.items() if s in expression.free_symbols
     ):
         return
-    message = f"{function}: {size.label} must equal {expression.subs(names)}"
+    message = f"{function}: {size.label} must equal {expression.subs(labels)}"
     yield Check(size.source, "==", expected, message)
 
 

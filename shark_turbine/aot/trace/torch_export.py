@@ -13,6 +13,7 @@ from torch.fx import proxy as _fx_proxy
 from shark_turbine.errors import DeclarationError, SourceLocation
 
 from .captured_state import captured_modules
+from .dim_names import dim_names
 from .export_errors import CallDescription, explain_export_failure
 from .quiet import quiet_torch
 
@@ -25,8 +26,10 @@ def export_module(
     dynamic_shapes: Any,
     strict: bool,
     label: str,
-) -> torch.export.ExportedProgram:
+) -> tuple[torch.export.ExportedProgram, dict[str, str]]:
     """Export a module, or a function (always without TorchDynamo, which wants a module).
+
+    Returns the program, and what the user calls the symbols of its dynamic dims.
 
     Raises:
         DimensionError: the program needs more of a dynamic dim than `dynamic_shapes` says.
@@ -37,7 +40,7 @@ def export_module(
     module = target if is_module else _FunctionModule(target)
     try:
         with quiet_torch():
-            return torch.export.export(
+            program = torch.export.export(
                 module,
                 args,
                 dict(kwargs),
@@ -47,6 +50,8 @@ def export_module(
     except Exception as failure:
         description = CallDescription(label, label, _location(target))
         raise explain_export_failure(failure, description) from failure
+    function = target.forward if is_module else target
+    return program, dim_names(program, function, args, kwargs, dynamic_shapes)
 
 
 def _check_arguments(
