@@ -106,7 +106,7 @@ def _user_line(failure: BaseException) -> SourceLocation | None:
     """Return the innermost line of the failure that is neither torch's nor ours."""
     for frame in reversed(traceback.extract_tb(failure.__traceback__)):
         path = frame.filename.replace("\\", "/")
-        if path.startswith(_NOT_THE_USERS) or "/shark_turbine/" in path or path.startswith("<"):
+        if path.startswith((*_NOT_THE_USERS, "<")) or "/shark_turbine/" in path:
             continue
         if frame.lineno is not None:
             return SourceLocation(frame.filename, frame.lineno)
