@@ -129,8 +129,9 @@ class Binding:
         raise self._error(
             f"{path} was fixed to {constant!r} when the function was compiled",
             got=self._describe(value),
-            expected=f"{constant!r}, or nothing",
-            fix=f"leave {path} out, or compile the function for the other value",
+            expected=f"{constant!r}",
+            fix=f"{f'leave {path} out' if path.isidentifier() else f'pass {constant!r}'}, "
+            "or compile the function for the other value",
         )
 
     def _misshapen(self, path: str, value: Any, expected: str) -> ArgumentError:

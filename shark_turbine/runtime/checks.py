@@ -238,6 +238,6 @@ def _python_kind(dtype: str) -> str:
 
 
 def _scalar_fix(name: str, value: Any, dtype: str) -> str | None:
-    if isinstance(value, (int, float, str, torch.Tensor, np.ndarray, np.generic)):
+    if _plain_number(value) is not None:
         return f"{_python_kind(dtype)}({name})"
     return None

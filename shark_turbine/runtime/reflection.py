@@ -12,6 +12,7 @@ import re
 
 from ..signature import (
     Argument,
+    Constant,
     FunctionSignature,
     Leaf,
     Parameter,
@@ -53,7 +54,9 @@ def signature(name: str, declaration: str) -> FunctionSignature | None:
     if taken is None or given is None:
         return None
     leaves = tuple(Leaf(index) for index in range(len(given)))
-    result: Tree = leaves[0] if len(leaves) == 1 else SequenceTree(tuple, leaves)
+    result: Tree = SequenceTree(tuple, leaves)
+    if len(leaves) < 2:
+        result = leaves[0] if leaves else Constant(None)
     return FunctionSignature(
         name=name,
         parameters=tuple(Parameter(arg, Leaf(index)) for index, (arg, _) in enumerate(taken)),

@@ -39,10 +39,13 @@ def build_vmfb(
     folder: Path,
     mlir: str,
     functions: Sequence[FunctionSignature] | None = None,
+    compiler_flags: Sequence[str] = (),
     **manifest: Any,
 ) -> Path:
     """Compile MLIR text; with `functions`, append the manifest that the compiler room writes."""
-    key = hashlib.sha256(repr((mlir, functions, manifest)).encode()).hexdigest()[:16]
+    key = hashlib.sha256(repr((mlir, functions, compiler_flags, manifest)).encode()).hexdigest()[
+        :16
+    ]
     path = folder / f"{key}.vmfb"
     if path.exists():
         return path
@@ -50,7 +53,7 @@ def build_vmfb(
         str(IREE_COMPILE),
         "-",
         "--iree-hal-target-backends=llvm-cpu",
-        "--iree-llvmcpu-target-cpu=host",
+        *(compiler_flags or ["--iree-llvmcpu-target-cpu=host"]),
         "--iree-input-demote-f64-to-f32=false",
         "-o",
         str(path),
@@ -82,8 +85,14 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Return a function that compiles MLIR text to a vmfb, once per text and manifest."""
     folder = tmp_path_factory.mktemp("vmfb")
 
-    def compile_once(mlir: str, *functions: FunctionSignature, **manifest: Any) -> Path:
-        return build_vmfb(folder, mlir, functions if functions or manifest else None, **manifest)
+    def compile_once(
+        mlir: str,
+        *functions: FunctionSignature,
+        compiler_flags: Sequence[str] = (),
+        **manifest: Any,
+    ) -> Path:
+        described = functions if functions or manifest else None
+        return build_vmfb(folder, mlir, described, compiler_flags, **manifest)
 
     return compile_once
 
