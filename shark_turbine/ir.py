@@ -97,4 +97,4 @@ def write_module(module: Any, path: str | PathLike[str]) -> None:
             module.operation.write_bytecode(file)
         return
     with path.open("wb") as file:
-        module.operation.print(file, binary=True)
+        module.operation.print(file=file, binary=True)
