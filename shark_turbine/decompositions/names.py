@@ -39,8 +39,8 @@ _scaled_dot_product_flash_attention_for_cpu.default _unsafe_masked_index.default
 _unsafe_masked_index_put_accumulate.default addmm.dtype addmv.default addr.default
 affine_grid_generator.default all.dims alpha_dropout.default baddbmm.dtype
 batch_norm_backward.default bitwise_and.Scalar_Tensor bitwise_left_shift.Scalar_Tensor
-bitwise_left_shift.Tensor_Scalar bitwise_or.Scalar bitwise_or.Scalar_Tensor
-bitwise_right_shift.Scalar_Tensor bitwise_right_shift.Tensor_Scalar bitwise_xor.Scalar
+ bitwise_or.Scalar bitwise_or.Scalar_Tensor
+bitwise_right_shift.Scalar_Tensor  bitwise_xor.Scalar
 bitwise_xor.Scalar_Tensor block_diag.default bucketize.Scalar conj_physical.default
 copysign.Scalar cudnn_batch_norm.default cudnn_batch_norm_backward.default
 diagonal_backward.default digamma.default dist.default erfc.default frexp.Tensor gcd.default
@@ -61,7 +61,7 @@ special_bessel_j0.default special_bessel_j1.default special_entr.default special
 special_i0e.default special_i1.default special_i1e.default special_log_ndtr.default
 special_ndtri.default special_spherical_bessel_j0.default special_xlog1py.default
 special_xlog1py.other_scalar special_xlog1py.self_scalar special_zeta.default
-special_zeta.other_scalar special_zeta.self_scalar squeeze_copy.dims std_mean.correction
+special_zeta.other_scalar special_zeta.self_scalar squeeze_copy.dims 
 take.default unfold_backward.default unsafe_split.Tensor
 unsafe_split_with_sizes.default upsample_bicubic2d.default upsample_linear1d.default
 upsample_trilinear3d.default vdot.default xlogy.Scalar_Other xlogy.Scalar_Self
@@ -69,6 +69,10 @@ upsample_trilinear3d.default vdot.default xlogy.Scalar_Other xlogy.Scalar_Self
 
 # Operators that the compiler knows by name but does not compile, or not in every form.
 _KNOWN = """
+alias_copy.default as_strided_copy.default detach_copy.default diagonal_copy.default
+expand_copy.default permute_copy.default select_copy.int slice_copy.Tensor squeeze_copy.default
+squeeze_copy.dim t_copy.default transpose_copy.int unbind_copy.int unfold_copy.default
+unsqueeze_copy.default view_copy.default view_copy.dtype split_with_sizes_copy.default
 _log_softmax_backward_data.default _softmax_backward_data.default _to_copy.default
 _weight_norm_interface.default binary_cross_entropy_backward.default clamp_max.Tensor
 clamp_min.Tensor elu_backward.default embedding_dense_backward.default frac.default

@@ -31,3 +31,81 @@ def batch_norm_inference(
     shape = [1, -1] + [1] * (tensor.dim() - 2)
     result = tensor * scale.reshape(shape) + shift.reshape(shape)
     return result.to(tensor.dtype), tensor.new_zeros(0), tensor.new_zeros(0)
+
+
+@required(aten.var.correction)
+def var(
+    tensor: Tensor,
+    dim: list[int] | None = None,
+    *,
+    correction: float | None = None,
+    keepdim: bool = False,
+) -> Tensor:
+    """Average squared distances from the mean, in the tensor's own precision: the compiler's form is in f64."""
+    return _moments(tensor, dim, correction, keepdim)[0]
+
+
+@required(aten.var_mean.correction)
+def var_mean(
+    tensor: Tensor,
+    dim: list[int] | None = None,
+    *,
+    correction: float | None = None,
+    keepdim: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Give the variance and the mean."""
+    return _moments(tensor, dim, correction, keepdim)
+
+
+@required(aten.std.correction)
+def std(
+    tensor: Tensor,
+    dim: list[int] | None = None,
+    *,
+    correction: float | None = None,
+    keepdim: bool = False,
+) -> Tensor:
+    """Take the root of the variance."""
+    return torch.sqrt(_moments(tensor, dim, correction, keepdim)[0])
+
+
+@required(aten.std_mean.correction)
+def std_mean(
+    tensor: Tensor,
+    dim: list[int] | None = None,
+    *,
+    correction: float | None = None,
+    keepdim: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Give the root of the variance and the mean."""
+    variance, mean = _moments(tensor, dim, correction, keepdim)
+    return torch.sqrt(variance), mean
+
+
+def _moments(
+    tensor: Tensor, dim: list[int] | None, correction: float | None, keepdim: bool
+) -> tuple[Tensor, Tensor]:
+    dims = list(range(tensor.dim())) if not dim else [each % max(tensor.dim(), 1) for each in dim]
+    count = 1
+    for each in dims if tensor.dim() else []:
+        count = count * tensor.size(each)
+    narrow = tensor.dtype in {torch.float16, torch.bfloat16}
+    wide = tensor.to(torch.float32) if narrow else tensor
+    mean = torch.mean(wide, dims, keepdim=True)
+    distance = wide - mean
+    if tensor.dtype.is_complex:
+        squares = torch.square(distance.real) + torch.square(distance.imag)
+    else:
+        squares = torch.square(distance)
+    total = torch.sum(squares, dims, keepdim=keepdim)
+    freedom = count - (1.0 if correction is None else correction)
+    if isinstance(freedom, (int, float)):
+        # Nothing left to average over: eager gives NaN of zero squares and infinity of others.
+        variance = total / freedom if freedom > 0 else total / 0.0
+    else:
+        variance = total / torch.scalar_tensor(torch.sym_max(freedom, 0), dtype=total.dtype)
+    if not keepdim:
+        mean = mean.reshape(variance.shape)
+    if narrow:
+        return variance.to(tensor.dtype), mean.to(tensor.dtype)
+    return variance, mean

@@ -16,7 +16,16 @@ from torch.export import default_decompositions as default_table
 
 from shark_turbine.errors import DeclarationError
 
-from . import attention, indexing, names, normalization, own  # noqa: F401  (they register)
+from . import (  # noqa: F401  (the modules of decompositions register them)
+    attention,
+    elementwise,
+    geometry,
+    indexing,
+    names,
+    normalization,
+    ordering,
+    own,
+)
 from .registry import REQUIRED
 
 Decompositions = dict[Any, Callable[..., Any]]
