@@ -48,10 +48,17 @@ class CompiledModuleMeta(type):
             raise DeclarationError(
                 "a compiled module is declared by its class body; it does not change afterwards",
                 where=f"{cls.__name__}.{name}",
-                got=f"{cls.__name__}.{name} = {type(value).__name__}",
+                got=f"{cls.__name__}.{name} = ...  # a {type(value).__name__}",
+                expected="members that are declared in the class body",
                 fix=f"declare {name} in the body of {cls.__name__} or of a subclass",
             )
         super().__setattr__(name, value)
+
+    def __getattr__(cls, name: str) -> NoReturn:
+        hint = ""
+        if not name.startswith("_") and name in getattr(vars(cls).get("_spec"), "members", ()):
+            hint = f": it was collected; str({cls.__name__}._spec) shows what was declared"
+        raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}{hint}")
 
 
 class CompiledModule(metaclass=CompiledModuleMeta):
@@ -77,6 +84,7 @@ class CompiledModule(metaclass=CompiledModuleMeta):
             raise DeclarationError(
                 "CompiledModule itself declares nothing",
                 got="aot.CompiledModule()",
+                expected="a subclass with a body",
                 fix="class MyModule(aot.CompiledModule): ...",
             )
         self._build(spec, context, import_to)
@@ -101,7 +109,8 @@ class CompiledModule(metaclass=CompiledModuleMeta):
             raise TracingError(
                 f"{name} is an exported function: it runs in the compiled module, not here",
                 where=f"{spec.label if spec else ''}.{name}",
-                location=member.location,
+                got=f"{name} read from an instance, which only holds the MLIR module",
+                expected=f"{name} of a module that was compiled and loaded",
                 fix=f"shark_turbine.runtime.load(aot.export(module).compile()).{name}(...)",
             )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")

@@ -51,7 +51,7 @@ class DimConstraint:
             "(a chained comparison asks for one)",
             got=str(self),
             expected="one comparison per constraint",
-            fix="write constraints=[x.dynamic_dim(0) > 2, x.dynamic_dim(0) < 5]",
+            fix=f"constraints=[{self}, ...], one entry for each comparison",
         )
 
 
@@ -97,14 +97,15 @@ class DynamicDim:
             "a dynamic dim cannot be constrained so",
             got=f"{self.variable.name} {relation} {other!r}",
             expected="==, <, <=, > or >= with an int or another dynamic_dim(...)",
-            fix=f"write {self.variable.name} <= 4096",
+            fix=f"constraints=[{self.variable.name} <= 4096]",
         )
 
     def __bool__(self) -> NoReturn:
         raise DimensionError(
             "a dynamic dim has no truth value: its size is known only at run time",
             got=self.variable.name,
-            fix=f"put it into constraints=[...], for example {self.variable.name} >= 1",
+            expected="a comparison in constraints=[...], or torch.where in an aot.jittable",
+            fix=f"constraints=[{self.variable.name} >= 1]",
         )
 
     def __repr__(self) -> str:

@@ -142,7 +142,7 @@ class Jittable:
         current = recorder.current()
         if current is None:
             return self.function(*args, **kwargs)
-        return current.call_jittable(self, args, kwargs, constraints or ())
+        return current.call_jittable(self, args, kwargs, () if constraints is None else constraints)
 
     def __str__(self) -> str:
         return f"jittable @{self.name}"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -47,7 +48,8 @@ class AbstractTensor:
         raise DimensionError(
             "dynamic_dim() belongs to the arguments of a procedure, not to their declaration",
             got=f"{self!r}.dynamic_dim({index})",
-            fix="call it on the argument inside the procedure, or name the dim: AbstractTensor('n')",
+            expected="dynamic_dim() on an argument, inside an exported method",
+            fix="call it on the argument inside the method, or name the dim: AbstractTensor('n')",
         )
 
     def __eq__(self, other: object) -> bool:
@@ -71,8 +73,17 @@ def _checked_size(dim: object) -> int | str | None:
         "a dim of an AbstractTensor is not a size",
         got=repr(dim),
         expected="an int >= 0, None for a dynamic dim, or an identifier that names one",
-        fix="write AbstractTensor(None, 4, dtype=torch.float32)",
+        fix=f"aot.AbstractTensor({_size_to_write(dim)}, ...)",
     )
+
+
+def _size_to_write(dim: object) -> str:
+    """Return what the user may have meant by a wrong size."""
+    if isinstance(dim, str):
+        return repr(re.sub(r"\W+", "_", dim).strip("_") or "n")
+    if isinstance(dim, float) and dim.is_integer():
+        return str(int(dim))
+    return "None"
 
 
 @dataclass(frozen=True, slots=True)

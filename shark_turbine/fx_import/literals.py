@@ -107,7 +107,9 @@ def elements_attribute(tensor: torch.Tensor, element_type: str, context: Any) ->
     if tensor.numel() == 0:
         return ir.Attribute.parse(f"dense<> : {shaped}", context)
     array = _bytes(tensor)
-    if row.name == "bool" or array.nbytes <= _LARGEST_INLINE_BYTES:
+    # IREE cannot fill with one complex128, and a resource is never seen as one repeated element.
+    is_small = array.nbytes <= _LARGEST_INLINE_BYTES and row.name != "complex128"
+    if row.name == "bool" or is_small:
         return ir.DenseElementsAttr.get(
             array if row.name == "bool" else array.view(row.numpy),
             type=ir.Type.parse(element_type, context),

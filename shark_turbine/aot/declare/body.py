@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from types import FunctionType
 from typing import Any
@@ -30,7 +29,7 @@ def collect_body(
         DeclarationError: an attribute is nothing that a module can hold; it is named, with the
             file and line of its class or function.
     """
-    location = _class_location()
+    location = SourceLocation.of_user()  # The class statement is being executed.
     collector = GlobalCollector(class_name, location)
     members: dict[str, Member] = {}
     for base in bases:
@@ -80,6 +79,7 @@ def _misplaced(
     owner: str, name: str, value: Any, location: SourceLocation | None
 ) -> DeclarationError:
     fix = "move it out of the class body"
+    shown = repr(value)
     if isinstance(value, torch.nn.Module):
         fix = f"{name} = aot.jittable(model.forward), and aot.export_parameters(model) for weights"
     elif isinstance(value, (torch.Tensor, bool, int, float)):
@@ -88,11 +88,19 @@ def _misplaced(
         fix = f"{name} = aot.export_global_tree(...) to make it state"
     elif isinstance(value, (staticmethod, classmethod, property)):
         fix = f"make {name} a plain method, or a torch function with @aot.jittable"
+        inner = value.fget if isinstance(value, property) else value.__func__
+        if isinstance(inner, FunctionType):
+            location = SourceLocation.from_function(inner)
+        shown = f"a {type(value).__name__}"
+    elif callable(value) and not isinstance(value, type):
+        fix = f"{name} = aot.jittable(...)"
+    if isinstance(value, (torch.nn.Module, torch.Tensor)):
+        shown = f"{type(value).__name__}(...)"
     return DeclarationError(
         "this attribute is nothing that a compiled module can hold",
         where=f"{owner}.{name}",
         location=location,
-        got=f"{type(value).__name__}",
+        got=f"{name} = {shown.splitlines()[0][:80]}",
         expected="a method, an aot.jittable, an aot.export_* declaration, or an ExportedProgram",
         fix=fix,
     )
@@ -115,11 +123,3 @@ def _check_override(
 def _is_dunder(name: str) -> bool:
     return name.startswith("__") and name.endswith("__")
 
-
-def _class_location() -> SourceLocation | None:
-    """Return the line of the class statement that is being executed."""
-    package = __name__.split(".")[0]
-    frame = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == package:
-        frame = frame.f_back  # type: ignore[assignment]
-    return None if frame is None else SourceLocation(frame.f_code.co_filename, frame.f_lineno)

@@ -106,7 +106,7 @@ def export_global(
     """
     if not _is_global_value(value):
         raise UnsupportedTypeError(
-            "export_global takes one value",
+            "aot.export_global takes one value",
             got=type(value).__name__,
             expected="a tensor, an abstract value or a Python number",
             fix="use aot.export_global_tree(...) for a structure of them",
@@ -258,18 +258,21 @@ def _options(
         raise DeclarationError(
             "a global cannot be both uninitialized and external",
             got="uninitialized=True, external=True",
-            fix="drop one: an external global gets its value from a parameter file",
+            expected="one source of the value, or none",
+            fix="drop uninitialized=True: an external global gets its value from a parameter file",
         )
     if uninitialized and not mutable:
         raise DeclarationError(
             "an uninitialized global that is never stored would never have a value",
             got=f"uninitialized=True, mutable={mutable}",
+            expected="uninitialized=True only where procedures can assign the global",
             fix="add mutable=True",
         )
     if external is not True and (external_scope is not None or name_mapper is not None):
         raise DeclarationError(
             "external_scope and name_mapper say where an external value is",
             got=f"external={external}",
+            expected="external_scope and name_mapper only together with external=True",
             fix="add external=True",
         )
     return GlobalOptions(
@@ -287,38 +290,40 @@ def _is_global_value(value: Any) -> bool:
 
 
 def _declared(path: str, value: Any, options: GlobalOptions) -> DeclaredGlobal:
+    what = "a global" if path == "global" else f"global {path!r}"
     if not _is_global_value(value):
         raise UnsupportedTypeError(
-            f"global {path!r} cannot hold this value",
-            got=type(value).__name__,
+            f"{what} cannot hold this value",
+            got=f"{type(value).__name__}: {value!r}"[:80],
             expected="a tensor, an abstract value or a Python number",
             fix="convert it with torch.as_tensor(...)",
         )
     if isinstance(value, (np.ndarray, np.generic)):
         value = torch.as_tensor(np.asarray(value))
     if isinstance(value, torch.Tensor):
-        _check_tensor(path, value)
+        _check_tensor(what, value)
     if isinstance(value, AbstractTensor) and not all(isinstance(d, int) for d in value.size):
         raise DeclarationError(
-            f"global {path!r} has a dynamic shape",
+            f"{what} has a dynamic shape",
             got=repr(value),
             expected="a fixed size for every dim",
             fix="give the largest size, and keep the used length in another global",
         )
     if options.external and not isinstance(value, (torch.Tensor, AbstractTensor)):
         raise DeclarationError(
-            f"global {path!r} is a scalar; only tensors can be external",
+            f"{what} is a number; only tensors can be external",
             got=repr(value),
-            fix="store it inline (drop external=True) or make it a tensor",
+            expected="a tensor or an AbstractTensor",
+            fix="drop external=True, or give a tensor of no dims: aot.AbstractTensor(dtype=...)",
         )
     return DeclaredGlobal(path, value, options)
 
 
-def _check_tensor(path: str, tensor: torch.Tensor) -> None:
-    dtypes.from_torch(tensor.dtype, what=f"global {path!r}")
+def _check_tensor(what: str, tensor: torch.Tensor) -> None:
+    dtypes.from_torch(tensor.dtype, what=what)
     if tensor.layout is not torch.strided:
         raise UnsupportedTypeError(
-            f"global {path!r} is a sparse tensor",
+            f"{what} is a sparse tensor",
             got=tensor.layout,
             expected="a dense (strided) tensor",
             fix="convert it with .to_dense()",
@@ -328,7 +333,8 @@ def _check_tensor(path: str, tensor: torch.Tensor) -> None:
 def _check_module(function: str, nn_module: object) -> None:
     if not isinstance(nn_module, torch.nn.Module):
         raise DeclarationError(
-            f"{function} takes a torch.nn.Module",
+            f"aot.{function} takes a torch.nn.Module",
             got=type(nn_module).__name__,
+            expected="the module itself, such as model, not model.state_dict()",
             fix="use aot.export_global_tree(...) for a dict of tensors",
         )

@@ -64,6 +64,7 @@ def collect_procedure(owner: str, name: str, function: Callable[..., Any]) -> Pr
             where=where,
             location=location,
             got=f"def {name}{inspect.signature(function)}",
+            expected="self, then parameters that have abstract values as defaults",
             fix=f"def {name}(self, ...), or decorate a torch function with @aot.jittable",
         )
     return ProcedureSpec(
@@ -92,7 +93,9 @@ def _parameter(
             location=location,
             got=str(parameter),
             expected="named parameters, each with an abstract value",
-            fix=f"def {function.__name__}(self, {name}=[aot.AbstractTensor(...), ...])",
+            fix=f"{name}=[aot.AbstractTensor(...), ...]"
+            if parameter.kind is inspect.Parameter.VAR_POSITIONAL
+            else f"{name}={{'key': aot.AbstractTensor(...), ...}}",
         )
     declared = parameter.default
     if declared is _MISSING:
@@ -104,7 +107,7 @@ def _parameter(
             location=location,
             got=str(parameter),
             expected="a default value (or annotation) made of abstract values",
-            fix=f"def {function.__name__}(self, {name}=aot.AbstractTensor(2, 3))",
+            fix=f"def {function.__name__}(self, ..., {name}=aot.AbstractTensor(2, 3))",
         )
     return ParameterSpec(
         name=name,

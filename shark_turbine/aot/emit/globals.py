@@ -68,8 +68,10 @@ def _zero(declared: AbstractValue, global_type: Any, context: Any) -> Any:
             return _number(False, global_type, context)
         return _number(0.0 if declared.is_float else 0, global_type, context)
     if declared.dtype.is_complex:
-        text = "(0.0, 0.0)"
-    elif declared.dtype.is_floating_point:
+        # The bindings cannot hold a complex attribute that was made from text.
+        zeros = torch.zeros([int(dim or 0) for dim in declared.size], dtype=declared.dtype)
+        return elements_attribute(zeros, dtypes.from_torch(declared.dtype).mlir, context)
+    if declared.dtype.is_floating_point:
         text = "0.0"
     else:
         text = "false" if declared.dtype == torch.bool else "0"

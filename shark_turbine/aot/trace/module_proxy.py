@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from shark_turbine import trees
 from shark_turbine.errors import SourceLocation, TracingError
@@ -33,7 +33,7 @@ class ModuleProxy:
             case None:
                 raise _unknown(recorder, name, "read")
             case GlobalTree():
-                return open_globals(recorder, member.structure)
+                return open_globals(recorder, f"self.{name}", member.structure)
             case Jittable():
                 return member
             case ProgramSpec():
@@ -45,6 +45,7 @@ class ModuleProxy:
                     f"self.{name} is an exported method; a procedure cannot call another",
                     where=recorder.where,
                     location=recorder.user_location(),
+                    got=f"self.{name}",
                     expected="jittables, globals, and methods whose name starts with _",
                     fix=f"move what both need into a method called _{name}",
                 )
@@ -54,7 +55,7 @@ class ModuleProxy:
         member = recorder.member(name)
         if not isinstance(member, GlobalTree):
             raise _not_assignable(recorder, name, member)
-        assign_globals(recorder, name, member.structure, value)
+        assign_globals(recorder, f"self.{name}", member.structure, value)
 
     def __repr__(self) -> str:
         recorder: ProcedureRecorder = object.__getattribute__(self, "_ModuleProxy__recorder")
@@ -64,10 +65,11 @@ class ModuleProxy:
 class GlobalsView:
     """A structure of globals, as read: indexing gives values, assigning to an index stores."""
 
-    __slots__ = ("_recorder", "_specs", "structure")
+    __slots__ = ("_name", "_recorder", "_specs", "structure")
 
-    def __init__(self, recorder: ProcedureRecorder, specs: Any, structure: Any) -> None:
+    def __init__(self, recorder: ProcedureRecorder, name: str, specs: Any, structure: Any) -> None:
         self._recorder = recorder
+        self._name = name
         self._specs = specs
         self.structure = structure
 
@@ -75,18 +77,23 @@ class GlobalsView:
         try:
             specs, found = self._specs[key], self.structure[key]
         except (KeyError, IndexError, TypeError):
-            raise _no_such_global(self._recorder, self._specs, key) from None
+            raise _no_such_global(self._recorder, self._name, self._specs, key) from None
         if trees.is_leaf(specs):
             return found
-        return GlobalsView(self._recorder, specs, found)
+        return GlobalsView(self._recorder, f"{self._name}[{key!r}]", specs, found)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         try:
             specs = self._specs[key]
         except (KeyError, IndexError, TypeError):
-            raise _no_such_global(self._recorder, self._specs, key) from None
-        assign_globals(self._recorder, f"[{key!r}]", specs, value)
+            raise _no_such_global(self._recorder, self._name, self._specs, key) from None
+        assign_globals(self._recorder, f"{self._name}[{key!r}]", specs, value)
         self.structure[key] = plain(value)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise _no_such_attribute(self._recorder, self._name, self._specs, name)
 
     def __iter__(self) -> Iterator[Any]:
         if isinstance(self._specs, dict):
@@ -122,10 +129,10 @@ def plain(value: Any) -> Any:
     return trees.map_leaves(lambda x: x.structure if isinstance(x, GlobalsView) else x, value)
 
 
-def open_globals(recorder: ProcedureRecorder, specs: Any) -> Any:
+def open_globals(recorder: ProcedureRecorder, name: str, specs: Any) -> Any:
     """Read the globals of one attribute: a value, or a view of a structure of values."""
     loaded = trees.map_leaves(recorder.load_global, specs)
-    return loaded if trees.is_leaf(specs) else GlobalsView(recorder, specs, loaded)
+    return loaded if trees.is_leaf(specs) else GlobalsView(recorder, name, specs, loaded)
 
 
 def assign_globals(recorder: ProcedureRecorder, name: str, specs: Any, value: Any) -> None:
@@ -162,16 +169,33 @@ def _listed(paths: list[str]) -> str:
     return shown + (f", ... ({len(paths)} in all)" if len(paths) > 6 else "")
 
 
-def _no_such_global(recorder: ProcedureRecorder, specs: Any, key: Any) -> TracingError:
+def _no_such_global(recorder: ProcedureRecorder, name: str, specs: Any, key: Any) -> TracingError:
     known = list(specs) if isinstance(specs, dict) else list(range(len(specs)))
     close = difflib.get_close_matches(str(key), [str(name) for name in known], n=1)
     return TracingError(
-        f"there is no global {key!r} here",
+        f"{name} has no global {key!r}",
         where=recorder.where,
         location=recorder.user_location(),
-        got=repr(key),
-        expected=_listed([repr(name) for name in known]),
-        fix=f"did you mean {close[0]!r}?" if close else None,
+        got=f"{name}[{key!r}]",
+        expected=_listed([f"{name}[{one!r}]" for one in known]),
+        fix=f"did you mean {name}[{close[0]!r}]?"
+        if close
+        else "declare it in the class body, in the structure that is exported",
+    )
+
+
+def _no_such_attribute(
+    recorder: ProcedureRecorder, name: str, specs: Any, attribute: str
+) -> TracingError:
+    keys = [str(key) for key in specs] if isinstance(specs, dict) else []
+    close = difflib.get_close_matches(attribute, keys, n=1, cutoff=0.3)
+    return TracingError(
+        f"{name} is a structure of globals: it has no attribute {attribute!r}",
+        where=recorder.where,
+        location=recorder.user_location(),
+        got=f"{name}.{attribute}",
+        expected=_listed([f"{name}[{one!r}]" for one in keys] or [f"{name}[0]"]),
+        fix=f"{name}[{close[0]!r}]" if close else f"index it: {name}[...]",
     )
 
 
@@ -182,7 +206,7 @@ def _unknown(recorder: ProcedureRecorder, name: str, verb: str) -> TracingError:
         where=recorder.where,
         location=recorder.user_location(),
         got=f"self.{name}",
-        expected=f"one of: {', '.join(recorder.member_names())}",
+        expected=f"one of: {_listed(recorder.member_names())}",
         fix=f"did you mean self.{close[0]}?" if close else "declare it in the class body",
     )
 

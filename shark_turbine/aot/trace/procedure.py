@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from ..types import AbstractIndex, AbstractScalar, TensorType, ValueType
 from . import scalars, stores
 from .capture import CallShape, Captured, Known, known
 from .contracts import Contracts
-from .export_errors import CallDescription
+from .export_errors import CallDescription, user_line
 from .finish import finish_procedure
 from .graph_types import ConstantOutput, ResultIndex
 from .module_proxy import ModuleProxy, plain
@@ -61,13 +60,18 @@ class ProcedureRecorder:
         try:
             with recorder.recording(self):
                 result = self.spec.function(ModuleProxy(self), *positional, **keywords)
-        except TurbineError:
+        except TurbineError as error:
+            error.name_place(self.where)
             raise
         except Exception as failure:
+            location = user_line(failure) or self.spec.location
             raise TracingError(
                 f"the method failed while it was traced: {type(failure).__name__}: {failure}",
                 where=self.where,
-                location=self.user_location() or self.spec.location,
+                location=location,
+                got=location.source_line() or None,
+                expected="a method that runs on stand-ins, whose values are not known yet",
+                fix="compute with tensors in an aot.jittable; the cause is shown above",
             ) from failure
         return finish_procedure(self, plain(result))
 
@@ -97,13 +101,7 @@ class ProcedureRecorder:
 
     def user_location(self) -> SourceLocation | None:
         """Return the user's line that is being executed in this procedure."""
-        frame = sys._getframe(1)
-        while frame is not None:
-            package = frame.f_globals.get("__name__", "").split(".")[0]
-            if package not in ("shark_turbine", "torch"):
-                return SourceLocation(frame.f_code.co_filename, frame.f_lineno)
-            frame = frame.f_back  # type: ignore[assignment]
-        return None
+        return SourceLocation.of_user()
 
     # What `self` asks for.
 
@@ -139,7 +137,9 @@ class ProcedureRecorder:
                 f"{name} was not read from a global: there is nothing to set",
                 where=self.where,
                 location=self.user_location(),
-                fix="self.<global>.set(value), on a global declared with mutable=True",
+                got=f"{name}.set(...)",
+                expected="set() on a value that was read as self.<global>",
+                fix="declare state in the class body: aot.export_global(..., mutable=True)",
             )
         self.check_store(spec, value)
         self.store_global(spec, value)
@@ -183,10 +183,14 @@ class ProcedureRecorder:
         location = self.user_location()
         arguments = plain((tuple(args), dict(kwargs)))
         declared = jittable.constraints(*args, **kwargs) if jittable.constraints else ()
-        self._constrain([*declared, *constraints], location)
+        self._constrain(declared, location)
+        self._constrain(constraints, location)
         leaves = trees.leaves(arguments)
+        check_call(jittable, args, kwargs, self.where, location)
         shape, values = self._call_shape(arguments, leaves)
-        description = CallDescription(self.where, jittable.name, location, shape.dim_names)
+        description = CallDescription(
+            self.where, jittable.name, location, shape.dim_names, shape.ranges
+        )
         captured = self.module.capture(jittable, shape, description)
         proxies = [leaf for leaf in leaves if isinstance(leaf, (TensorProxy, ScalarProxy))]
         for proxy in proxies:
@@ -205,7 +209,7 @@ class ProcedureRecorder:
         return self._append_call(captured, [p.value for p in proxies], proxies, spec.name)
 
     def _constrain(self, given: Sequence[Any], location: SourceLocation | None) -> None:
-        for constraint in given:
+        for constraint in given if isinstance(given, (list, tuple)) else [[given]]:
             if isinstance(constraint, DynamicDim):
                 continue
             if not isinstance(constraint, DimConstraint):
@@ -213,21 +217,17 @@ class ProcedureRecorder:
                     "constraints= takes comparisons of dynamic dims",
                     where=self.where,
                     location=location,
-                    got=repr(constraint),
+                    got=", ".join(str(one) for one in constraint)
+                    if isinstance(constraint, (list, tuple))
+                    else repr(constraint),
                     expected="a list of comparisons, or bare dynamic dims",
                     fix="constraints=[a.dynamic_dim(0) == b.dynamic_dim(0)]",
                 )
             try:
                 self.steps.extend(self.contracts.add(constraint, location))
             except TurbineError as error:
-                raise type(error)(
-                    error.what,
-                    where=self.where,
-                    location=location,
-                    got=error.got,
-                    expected=error.expected,
-                    fix=error.fix,
-                ) from None
+                error.name_place(self.where, location)
+                raise
 
     def _call_shape(self, arguments: Any, leaves: Sequence[Any]) -> tuple[CallShape, list[int]]:
         """Describe a call: dims are numbered in order of appearance, equal ones alike."""

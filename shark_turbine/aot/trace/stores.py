@@ -12,7 +12,7 @@ from shark_turbine.errors import DimensionError, TracingError
 
 from ..dims import DimVar
 from ..spec import GlobalSpec, ProgramSpec, describe
-from ..types import AbstractScalar, AbstractTensor, TensorType
+from ..types import AbstractScalar, AbstractTensor, TensorType, scalar_type_of
 from .values import ScalarProxy, TensorProxy
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _check_scalar(
     else:
         accepted = isinstance(value, float) and declared.is_float
     if not accepted:
-        raise _mismatch(recorder, spec, _shown(value), _fix_for(value))
+        raise _mismatch(recorder, spec, _shown(value), _fix_for_number(spec, declared, value))
 
 
 def _fits(value: int, declared: AbstractScalar) -> bool:
@@ -164,7 +164,23 @@ def _shown(value: Any) -> str:
     return f"{type(value).__name__}: {value!r}"
 
 
+def _fix_for_number(spec: GlobalSpec, declared: AbstractScalar, value: Any) -> str:
+    if isinstance(value, TensorProxy):
+        return f"declare the global as a tensor: aot.AbstractTensor(dtype={value.dtype})"
+    if isinstance(value, ScalarProxy):
+        return f"declare the global as {value.type!r}, or the value as {declared!r}"
+    if isinstance(value, int) and not isinstance(value, bool) and declared.name == "i32":
+        return "declare the global as aot.AbstractI64"
+    if isinstance(value, float) and declared.is_integer and value == value // 1:
+        return f"self.{spec.label} = {int(value)}"
+    if isinstance(value, (int, float)):
+        return f"declare the global as {scalar_type_of(value)!r}"
+    return f"assign a number that is {declared}"
+
+
 def _fix_for(value: Any) -> str:
     if isinstance(value, torch.Tensor):
         return "make the constant in a jittable: aot.jittable(lambda: tensor)()"
-    return "convert the value to the global's type first"
+    if isinstance(value, (ScalarProxy, bool, int, float)):
+        return "make a tensor of the number in a jittable, with torch.full"
+    return "assign a tensor of the procedure: an argument, a global, or a jittable's result"

@@ -97,10 +97,12 @@ class TensorProxy:
             where=self._recorder.where,
             location=self._recorder.user_location(),
             got=f"{self._name} is {self.type}",
-            expected=f"a dim from {-self.ndim} to {self.ndim - 1}",
+            expected=f"a dim from {-self.ndim} to {self.ndim - 1}" if self.ndim else "no dims",
+            fix=f"{self._name}.dynamic_dim(0) is the first dim" if self.ndim else None,
         )
 
     def _refuse(self, what: str) -> NoReturn:
+        what = what if what[-1].isalnum() or what[-1] == ")" else f"operator {what}"
         raise TracingError(
             f"{what} on {self._name}: a procedure records calls and state, it does not compute",
             where=self._recorder.where,
@@ -120,6 +122,7 @@ class TensorProxy:
         raise TracingError(
             "a torch function was called on the values of a procedure",
             got=getattr(func, "__name__", func),
+            expected="torch operations inside an aot.jittable",
             fix="call it inside an aot.jittable",
         )
 
@@ -148,8 +151,8 @@ class TensorProxy:
 
 
 def _refusing(symbol: str) -> Any:
-    def operator(self: TensorProxy, *_: Any) -> NoReturn:
-        self._refuse(f"operator {symbol}")
+    def operator(self: Any, *_: Any) -> NoReturn:
+        self._refuse(symbol)
 
     return operator
 
@@ -169,8 +172,22 @@ for _name, _symbol in (
 ):
     setattr(TensorProxy, f"__{_name}__", _refusing(_symbol))
     setattr(TensorProxy, f"__r{_name}__", _refusing(_symbol))
-for _name, _symbol in (("lt", "<"), ("le", "<="), ("gt", ">"), ("ge", ">="), ("neg", "-")):
+for _name, _symbol in (
+    ("eq", "=="),
+    ("ne", "!="),
+    ("lt", "<"),
+    ("le", "<="),
+    ("gt", ">"),
+    ("ge", ">="),
+    ("neg", "-"),
+    ("pos", "+"),
+    ("invert", "~"),
+    ("lshift", "<<"),
+    ("rshift", ">>"),
+):
     setattr(TensorProxy, f"__{_name}__", _refusing(_symbol))
+for _name in ("int", "float", "complex", "index", "abs", "round"):
+    setattr(TensorProxy, f"__{_name}__", _refusing(f"{_name}()"))
 
 
 class ScalarProxy:
@@ -208,6 +225,7 @@ class ScalarProxy:
             where=self._recorder.where,
             location=self._recorder.user_location(),
             got=f"{self._name}: {self.type}",
+            expected="values that are known while the method is traced",
             fix="choose inside an aot.jittable, with torch.where",
         )
 
@@ -217,7 +235,19 @@ class ScalarProxy:
             where=self._recorder.where,
             location=self._recorder.user_location(),
             got=f"{self._name}: {self.type}",
+            expected="numbers that are known while the method is traced",
             fix="pass it to an aot.jittable",
+        )
+
+    def _refuse(self, what: str) -> NoReturn:
+        what = what if what[-1] == ")" else f"operator {what}"
+        raise TracingError(
+            f"{what} on {self._name} is not recorded",
+            where=self._recorder.where,
+            location=self._recorder.user_location(),
+            got=f"{self._name}: {self.type}",
+            expected="+, -, *, /, //, % and comparisons",
+            fix="pass it to an aot.jittable, and compute there",
         )
 
     __int__ = __float__ = __index__
@@ -256,6 +286,19 @@ for _name, _symbol in (
     ("ge", ">="),
 ):
     setattr(ScalarProxy, f"__{_name}__", _recording(_symbol, reflected=False))
+for _name, _symbol in (
+    ("pow", "**"),
+    ("matmul", "@"),
+    ("and", "&"),
+    ("or", "|"),
+    ("xor", "^"),
+    ("lshift", "<<"),
+    ("rshift", ">>"),
+):
+    setattr(ScalarProxy, f"__{_name}__", _refusing(_symbol))
+    setattr(ScalarProxy, f"__r{_name}__", _refusing(_symbol))
+for _name, _symbol in (("invert", "~"), ("abs", "abs()"), ("round", "round()")):
+    setattr(ScalarProxy, f"__{_name}__", _refusing(_symbol))
 
 
 def _dynamic_declaration(type: TensorType, axis: int) -> str:
