@@ -3,14 +3,17 @@
 
 from .driver import DEFAULT_TIMEOUT, Lowering, compile
 from .targets import ResolvedTarget, Target, backend_names
+from .torch_mlir import Kind, lower
 from .vmfb import Vmfb
 
 __all__ = [
     "DEFAULT_TIMEOUT",
+    "Kind",
     "Lowering",
     "ResolvedTarget",
     "Target",
     "Vmfb",
     "backend_names",
     "compile",
+    "lower",
 ]

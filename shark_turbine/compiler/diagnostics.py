@@ -14,6 +14,12 @@ _HEADER = re.compile(
     r"^(?P<file>[^\s:][^:]*):(?P<line>\d+)(?::(?P<column>\d+))?: "
     r"(?P<severity>error|warning|note|remark): ?(?P<message>.*)$"
 )
+# How the Python bindings write the same: a location may be a chain of calls.
+_PYTHON_HEADER = re.compile(
+    r"^ ?(?P<severity>error|warning|note|remark): "
+    r'(?P<places>callsite\(.*?\)(?=: )|"[^"]+":\d+:\d+|unknown): (?P<message>.*)$'
+)
+_PLACE = re.compile(r'"(?P<file>[^"]+)":(?P<line>\d+):')
 _LEGALIZE = re.compile(r"failed to legalize operation '(?P<operation>[^']+)'")
 _OPERATOR_NAME = re.compile(r'name = "torch\.(?P<name>[^"]+)"')
 # From here on an MLIR message repeats the operation, with all its operands and regions.
@@ -45,21 +51,38 @@ def _chains(stderr: str) -> Iterator[tuple[str, str, list[SourceLocation]]]:
     """Yield severity, message and the chain of locations of each message."""
     current: tuple[str, str, list[SourceLocation]] | None = None
     for line in stderr.splitlines():
-        match = _HEADER.match(line)
-        if match is None:
+        header = _read_header(line)
+        if header is None:
             continue
-        file = "<mlir>" if match["file"] == "-" else match["file"]
-        location = SourceLocation(file, int(match["line"]))
-        known = [location] if location.line > 0 and not location.file.startswith("<unk") else []
-        if match["severity"] == "note" and match["message"].startswith("called from"):
+        severity, message, known = header
+        if severity == "note" and message.startswith("called from"):
             if current is not None:
                 current[2].extend(known)
             continue
         if current is not None:
             yield current
-        current = (match["severity"], readable(match["message"]), known)
+        current = (severity, readable(message), known)
     if current is not None:
         yield current
+
+
+def _read_header(line: str) -> tuple[str, str, list[SourceLocation]] | None:
+    match = _HEADER.match(line)
+    if match is not None:
+        return match["severity"], match["message"], _known([(match["file"], match["line"])])
+    match = _PYTHON_HEADER.match(line)
+    if match is not None:
+        return match["severity"], match["message"], _known(_PLACE.findall(match["places"]))
+    return None
+
+
+def _known(places: Sequence[tuple[str, str]]) -> list[SourceLocation]:
+    """Return the locations that say something; a module that came as text is called <mlir>."""
+    return [
+        SourceLocation("<mlir>" if file == "-" else file, int(line))
+        for file, line in places
+        if line != "0" and not file.startswith("<unknown")
+    ]
 
 
 def readable(message: str) -> str:
@@ -73,9 +96,9 @@ def readable(message: str) -> str:
 
 
 def unsupported_operator(message: str) -> str | None:
-    """Return the operator that a message says cannot be lowered, as torch names it."""
+    """Return the torch operator that a message says cannot be lowered, as torch names it."""
     match = _LEGALIZE.search(message)
-    if match is None:
+    if match is None or not match["operation"].startswith("torch."):
         return None
     named = _OPERATOR_NAME.search(message)
     if match["operation"] == "torch.operator" and named is not None:

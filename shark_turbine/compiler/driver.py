@@ -18,6 +18,7 @@ from . import failures, inputs
 from .files import check_target, new_file
 from .targets import CPU_BACKEND, Target, make_target, resolve
 from .tools import find_tool, run_tool
+from .torch_mlir import lower_for_iree
 from .vmfb import Vmfb, append_manifest, make_manifest
 
 DEFAULT_TIMEOUT = 3600.0
@@ -86,7 +87,14 @@ def compile(
     )
     module = inputs.load(module)
     if lowering == "torch-mlir":
-        raise CompileError("lowering='torch-mlir' is not there yet", stage="options")
+        module = lower_for_iree(module, timeout=timeout, name=name)
+    elif lowering != "iree":
+        raise CompileError(
+            "there is no such lowering",
+            stage="options",
+            got=f"lowering={lowering!r}",
+            expected="'iree' or 'torch-mlir'",
+        )
     facts = inputs.facts(module)
     resolved = resolve(options.target)
     manifest = make_manifest(
