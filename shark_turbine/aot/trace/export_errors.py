@@ -41,7 +41,7 @@ def explain_export_failure(failure: Exception, description: CallDescription) -> 
         return TracingError(
             f"{description.function} decides by values that are known only at run time",
             where=description.where,
-            location=_user_line(failure) or description.location,
+            location=user_line(failure) or description.location,
             got=_source_line(failure) or _first_line(text),
             expected="the same operations for every input",
             fix="use torch.where, torch.cond or a fixed size instead of Python control flow",
@@ -49,7 +49,7 @@ def explain_export_failure(failure: Exception, description: CallDescription) -> 
     return TracingError(
         f"{description.function} cannot be traced: {_first_line(text)}",
         where=description.where,
-        location=_user_line(failure) or description.location,
+        location=user_line(failure) or description.location,
         got=_source_line(failure),
     )
 
@@ -102,7 +102,7 @@ def _first_line(text: str) -> str:
     return "no reason was given"
 
 
-def _user_line(failure: BaseException) -> SourceLocation | None:
+def user_line(failure: BaseException) -> SourceLocation | None:
     """Return the innermost line of the failure that is neither torch's nor ours."""
     for frame in reversed(traceback.extract_tb(failure.__traceback__)):
         path = frame.filename.replace("\\", "/")
@@ -114,5 +114,5 @@ def _user_line(failure: BaseException) -> SourceLocation | None:
 
 
 def _source_line(failure: BaseException) -> str | None:
-    location = _user_line(failure)
+    location = user_line(failure)
     return (location.source_line() or None) if location is not None else None
