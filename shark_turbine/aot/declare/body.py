@@ -122,4 +122,3 @@ def _check_override(
 
 def _is_dunder(name: str) -> bool:
     return name.startswith("__") and name.endswith("__")
-

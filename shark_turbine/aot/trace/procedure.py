@@ -15,6 +15,7 @@ from ..program import Call, Constant, Load, Procedure, ScalarOperation, Size, St
 from ..spec import GlobalSpec, Jittable, Member, ProcedureSpec, ProgramSpec
 from ..types import AbstractIndex, AbstractScalar, TensorType, ValueType
 from . import scalars, stores
+from .call_checks import check_call
 from .capture import CallShape, Captured, Known, known
 from .contracts import Contracts
 from .export_errors import CallDescription, user_line

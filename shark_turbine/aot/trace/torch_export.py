@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch.fx import proxy as _fx_proxy
 
-from shark_turbine.errors import DeclarationError, SourceLocation
+from shark_turbine.errors import DeclarationError, SourceLocation, TracingError, TurbineError
 
 from .captured_state import captured_modules
 from .dim_names import dim_names
-from .export_errors import CallDescription, explain_export_failure
+from .export_errors import CallDescription, explain_export_failure, users_own
 from .quiet import quiet_torch
 
 
@@ -38,20 +38,45 @@ def export_module(
     is_module = isinstance(target, torch.nn.Module)
     _check_arguments(target, args, kwargs, label)
     module = target if is_module else _FunctionModule(target)
+    description = CallDescription(label, label, _location(target))
     try:
-        with quiet_torch():
-            program = torch.export.export(
-                module,
-                args,
-                dict(kwargs),
-                dynamic_shapes=dynamic_shapes,
-                strict=strict and is_module,
-            )
+        program = _export(module, args, kwargs, dynamic_shapes, strict and is_module)
     except Exception as failure:
-        description = CallDescription(label, label, _location(target))
-        raise explain_export_failure(failure, description) from failure
+        if not (strict and is_module):
+            raise explain_export_failure(failure, description) from failure
+        raise _explain_strict_failure(
+            failure, description, lambda: _export(module, args, kwargs, dynamic_shapes, False)
+        ) from failure
     function = target.forward if is_module else target
     return program, dim_names(program, function, args, kwargs, dynamic_shapes)
+
+
+def _export(
+    module: torch.nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    dynamic_shapes: Any,
+    strict: bool,
+) -> torch.export.ExportedProgram:
+    with quiet_torch():
+        return torch.export.export(
+            module, args, dict(kwargs), dynamic_shapes=dynamic_shapes, strict=strict
+        )
+
+
+def _explain_strict_failure(
+    failure: Exception, description: CallDescription, export_plainly: Callable[[], Any]
+) -> TurbineError:
+    """Explain a failure of TorchDynamo by what happens without it: its own words are its own."""
+    try:
+        export_plainly()
+    except Exception as plain_failure:
+        return explain_export_failure(plain_failure, description)
+    error = explain_export_failure(failure, description)
+    if isinstance(error, TracingError):
+        error.fix = "aot.export(..., strict_export=False) traces it without TorchDynamo"
+        error.name_place(description.where)
+    return error
 
 
 def _check_arguments(
@@ -69,7 +94,7 @@ def _check_arguments(
         raise DeclarationError(
             f"the example arguments do not fit the function: {failure}",
             where=label,
-            location=_location(target),
+            location=users_own(_location(target)),
             got=f"{label}({', '.join(given)})",
             expected=f"{label}{signature}",
             fix="pass an example for every argument that has no default",
