@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from os import PathLike
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Any, Literal
 
 from shark_turbine import __version__
@@ -16,7 +17,7 @@ from shark_turbine.signature import FunctionSignature
 
 from . import failures, inputs
 from .files import check_target, new_file
-from .targets import CPU_BACKEND, Target, make_target, resolve
+from .targets import CPU_BACKEND, Target, make_target, merge_flags, resolve
 from .tools import find_tool, run_tool
 from .torch_mlir import lower_for_iree
 from .vmfb import Vmfb, append_manifest, make_manifest
@@ -96,7 +97,7 @@ def compile(
             expected="'iree' or 'torch-mlir'",
         )
     facts = inputs.facts(module)
-    resolved = resolve(options.target)
+    resolved = resolve(options.target, options.flags)
     manifest = make_manifest(
         producer=f"shark_turbine {__version__}",
         versions=_versions(),
@@ -128,14 +129,14 @@ def compiler_flags(options: Options, facts: inputs.ModuleFacts) -> list[str]:
     if facts.needs_f64:
         # The default reads and writes f64 data as f32, without a word.
         ours.append("--iree-input-demote-f64-to-f32=false")
-    theirs = {flag.partition("=")[0] for flag in options.flags}
-    return [flag for flag in ours if flag.partition("=")[0] not in theirs] + list(options.flags)
+    return merge_flags(ours, options.flags)
 
 
 def _run_compiler(
     module: Any, facts: inputs.ModuleFacts, options: Options, output: IO[bytes], name: str | None
 ) -> None:
-    with inputs.as_file(module) as source:
+    # The compiler leaves its object files behind when it dies.
+    with inputs.as_file(module) as source, TemporaryDirectory(prefix="shark_turbine-") as scratch:
         command = [
             find_tool("iree-compile"),
             *compiler_flags(options, facts),
@@ -145,7 +146,9 @@ def _run_compiler(
         ]
         keep_open = (source.fileno(), output.fileno())
         try:
-            result = run_tool(command, keep_open=keep_open, timeout=options.timeout)
+            result = run_tool(
+                command, keep_open=keep_open, timeout=options.timeout, scratch=scratch
+            )
         except TimeoutError as error:
             raise failures.took_too_long(name, options.timeout) from error
     if result.status != 0:

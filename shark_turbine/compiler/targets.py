@@ -20,6 +20,7 @@ from .tools import find_tool, run_tool
 
 CPU_BACKEND = "llvm-cpu"
 _PROBE_SECONDS = 60.0
+_TARGET_FLAGS = ("--iree-llvmcpu-target-", "--iree-hal-target-", "--iree-rocm-", "--iree-cuda-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,20 +109,35 @@ def make_target(
     return Target(names, triple, cpu, cpu_features)
 
 
-@cache
-def resolve(target: Target, flags: tuple[str, ...] = ()) -> ResolvedTarget:
+def merge_flags(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
+    """Return both, without those of ours that they also set: the compiler takes each once."""
+    replaced = {flag.partition("=")[0] for flag in theirs}
+    return [flag for flag in ours if flag.partition("=")[0] not in replaced] + list(theirs)
+
+
+def resolve(target: Target, flags: Sequence[str] = ()) -> ResolvedTarget:
     """Ask the compiler what a target stands for; the answer is kept for the process.
+
+    Args:
+        target: what to ask about.
+        flags: the user's options; those that choose a target count.
 
     Raises:
         CompileError: the compiler refuses the target.
     """
-    result = _probe((*target.flags(), *flags))
+    choosing = (flag for flag in flags if flag.startswith(_TARGET_FLAGS))
+    return _resolve(target, tuple(choosing))
+
+
+@cache
+def _resolve(target: Target, flags: tuple[str, ...]) -> ResolvedTarget:
+    result = _probe(merge_flags(target.flags(), flags))
     if result.status != 0:
         words = [line for line in result.stderr.splitlines() if line.strip()]
         raise CompileError(
             "the compiler refuses the target",
             stage="target",
-            got=" ".join((*target.flags(), *flags)),
+            got=" ".join(merge_flags(target.flags(), flags)),
             expected=words[0] if words else "a target of the compiler's lists",
         )
     text = result.stdout.decode(errors="replace")

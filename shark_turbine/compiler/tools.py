@@ -75,6 +75,7 @@ def run_tool(
     stdin: IO[bytes] | bytes = b"",
     keep_open: Sequence[int] = (),
     timeout: float | None = None,
+    scratch: str | None = None,
 ) -> ToolResult:
     """Run a command in a child session and wait for it.
 
@@ -83,6 +84,7 @@ def run_tool(
         stdin: bytes to send, or a file to read from.
         keep_open: file descriptors that the tool inherits under the same numbers.
         timeout: seconds after which it is killed.
+        scratch: a folder for its temporary files; None is the system's.
 
     Raises:
         TimeoutError: it took longer; it is dead when this is raised.
@@ -95,6 +97,7 @@ def run_tool(
         stderr=subprocess.PIPE,
         pass_fds=tuple(keep_open),
         start_new_session=True,
+        env=None if scratch is None else {**os.environ, "TMPDIR": scratch},
     )
     try:
         stdout, stderr = process.communicate(None if reads_file else stdin, timeout)

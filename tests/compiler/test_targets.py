@@ -56,6 +56,13 @@ def test_named_cpu_lists_its_features(sum_module: bytes) -> None:
 
 
 @ON_X86
+def test_flags_that_choose_a_target_reach_the_manifest(sum_module: bytes) -> None:
+    vmfb = compile(sum_module, flags=["--iree-llvmcpu-target-cpu=haswell"])
+    assert vmfb.target["cpu"] == "haswell"
+    assert "+avx2" in vmfb.target["cpu_features"]
+
+
+@ON_X86
 def test_foreign_triple_does_not_get_the_cpu_of_this_machine(sum_module: bytes) -> None:
     vmfb = compile(sum_module, target_triple="aarch64-linux-gnu")
     assert vmfb.target["cpu"] == "generic"
