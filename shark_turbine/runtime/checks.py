@@ -33,8 +33,10 @@ def _tensor_checker(argument: Argument, where: str) -> Check:
     rank = len(spec)
     fixed = tuple(spec) if all(isinstance(dim, int) for dim in spec) else None
 
+    tensor_type, strided = torch.Tensor, torch.strided
+
     def check(value: Any, sizes: Sizes) -> Any:
-        if type(value) is not torch.Tensor:
+        if type(value) is not tensor_type:
             value = _to_tensor(value, argument, where)
         if value.dtype is not dtype:
             raise _wrong_dtype(value, argument, where)
@@ -42,7 +44,7 @@ def _tensor_checker(argument: Argument, where: str) -> Check:
             if fixed is not None or value.dim() != rank:
                 raise _wrong_shape(value, argument, where)
             _note_sizes(value, argument, where, sizes)
-        if not value.is_cpu or value.layout is not torch.strided:
+        if not value.is_cpu or value.layout is not strided:
             raise _elsewhere(value, argument, where)
         return value
 
@@ -163,9 +165,10 @@ def describe(value: Any) -> str:
 
 
 def _dtype_name(value: Any) -> str:
-    find = dtypes.from_torch if isinstance(value, torch.Tensor) else dtypes.from_numpy
     try:
-        return find(value.dtype).name
+        if isinstance(value, torch.Tensor):
+            return dtypes.from_torch(value.dtype).name
+        return dtypes.from_numpy(value.dtype).name
     except UnsupportedTypeError:
         return str(value.dtype)
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import iree.runtime as iree
 import numpy as np
 import torch
+from iree.runtime import VmVariantList
 
 from ..signature import FunctionSignature, Leaf, SequenceTree, build
 from . import devices, failures
@@ -59,7 +59,9 @@ class LoadedFunction:
         self._checks = [checker(argument, self.__qualname__) for argument in signature.arguments]
         self._packs = [packer(argument.type, hal, share=share) for argument in signature.arguments]
         self._unpacks = [unpacker(kind, hal) for kind in signature.results]
-        self._tensor_results = [kind.shape is not None for kind in signature.results]
+        self._tensor_results = [
+            index for index, kind in enumerate(signature.results) if kind.shape is not None
+        ]
         self._result = _result_builder(signature)
 
     def __repr__(self) -> str:
@@ -81,8 +83,8 @@ class LoadedFunction:
         return self._result(leaves)
 
     def _run(self, values: Sequence[Any]) -> list[Any]:
-        inputs = iree.VmVariantList(self._arity)
-        outputs = iree.VmVariantList(len(self._unpacks))
+        inputs = VmVariantList(self._arity)
+        outputs = VmVariantList(len(self._unpacks))
         borrowed: Borrowed = []
         for pack, value in zip(self._packs, values, strict=True):
             pack(value, inputs, borrowed)
@@ -98,26 +100,25 @@ class LoadedFunction:
                     context.invoke(self._native, inputs, outputs)
         except _REFUSALS as error:
             raise failures.from_call(error, self.__qualname__) from error
-        return self._unpack(outputs, borrowed)
+        leaves = [unpack(outputs, index) for index, unpack in enumerate(self._unpacks)]
+        return self._own(leaves, borrowed) if borrowed or len(leaves) > 1 else leaves
 
-    def _unpack(self, outputs: Any, borrowed: Borrowed) -> list[Any]:
-        leaves: list[Any] = []
+    def _own(self, leaves: list[Any], borrowed: Borrowed) -> list[Any]:
+        """Copy what is an argument handed through, or another result once more."""
         taken: set[int] = set()
-        for index, (unpack, is_tensor) in enumerate(
-            zip(self._unpacks, self._tensor_results, strict=True)
-        ):
-            if not is_tensor:
-                leaves.append(unpack(outputs.get_variant(index)))
-                continue
-            tensor = unpack(outputs.get_as_object(index, iree.HalBufferView))
-            start = tensor.data_ptr()
-            # A result that is an argument handed through, or another result once more, becomes the
-            # caller's own memory.
-            if start in taken or any(low <= start < high for low, high in borrowed):
-                tensor = tensor.clone()
+        for index in self._tensor_results:
+            start = leaves[index].data_ptr()
+            if start in taken or _is_inside(start, borrowed):
+                leaves[index] = leaves[index].clone()
             taken.add(start)
-            leaves.append(tensor)
         return leaves
+
+
+def _is_inside(address: int, ranges: Borrowed) -> bool:
+    for low, high in ranges:  # noqa: SIM110  any() over a generator costs four times as much
+        if low <= address < high:
+            return True
+    return False
 
 
 devices.waits_for(LoadedFunction.__call__)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import difflib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import iree.runtime as iree
 
@@ -59,7 +59,11 @@ class LoadedModule:
         self, native: Any, signatures: Sequence[FunctionSignature], *, share: bool
     ) -> None:
         known = {signature.name: signature for signature in signatures}
-        exported = [name for name in native.function_names if not name.startswith("__")]
+        exported = [
+            name
+            for name in native.function_names
+            if not name.startswith("__") and not name.endswith("$async")
+        ]
         names = list(known) if known else exported
         for name in names:
             function = native.lookup_function(name)
@@ -123,7 +127,7 @@ class LoadedModule:
         """Let go of the native objects; calls fail afterwards. Results stay valid."""
         self.context = None
 
-    def refuse(self) -> None:
+    def refuse(self) -> NoReturn:
         """Say why a call is not possible (any more)."""
         self.device.check()
         devices.park()

@@ -12,7 +12,9 @@ from typing import Any
 import iree.runtime as iree
 import numpy as np
 import torch
-from torch.utils.dlpack import from_dlpack, to_dlpack
+from iree.runtime import HalBufferView
+from torch.utils.dlpack import from_dlpack
+from torch.utils.dlpack import to_dlpack as to_dlpack  # pyright: ignore[reportPrivateImportUsage]
 
 from .. import dtypes
 from ..signature import ValueType
@@ -26,7 +28,7 @@ _USAGE = int(iree.BufferUsage.DEFAULT) | int(iree.BufferUsage.MAPPING)
 # The address ranges of the caller's memory that a call reads without a copy.
 Borrowed = list[tuple[int, int]]
 Pack = Callable[[Any, Any, Borrowed], None]
-Unpack = Callable[[Any], Any]
+Unpack = Callable[[Any, int], Any]
 
 # What DLPack as IREE speaks it cannot name: bytes travel, and the HAL type is set by hand.
 _UNNAMED = frozenset(row.name for row in dtypes.TABLE if row.name.startswith("f8"))
@@ -44,7 +46,8 @@ def packer(kind: ValueType, hal: Any, *, share: bool) -> Pack:
     if kind.shape is None:
         return _pack_integer if kind.dtype in _INTEGERS or kind.dtype == "bool" else _pack_float
     row = dtypes.from_name(kind.dtype)
-    has_lazy_bits = row.torch.is_complex or row.torch.is_floating_point
+    is_complex = row.torch.is_complex
+    may_be_negated = is_complex or row.torch.is_floating_point
     element = getattr(iree.HalElementType, row.hal)
     bits = None if row.numpy.isbuiltin == 1 else _PLAIN_OF_SIZE[row.size]
     unnamed = row.name in _UNNAMED
@@ -54,14 +57,16 @@ def packer(kind: ValueType, hal: Any, *, share: bool) -> Pack:
     def pack(tensor: Any, inputs: Any, borrowed: Borrowed) -> None:
         if tensor.requires_grad:
             tensor = tensor.detach()
-        if has_lazy_bits and (tensor.is_neg() or tensor.is_conj()):
-            tensor = tensor.resolve_neg().resolve_conj()
+        if may_be_negated and tensor.is_neg():
+            tensor = tensor.resolve_neg()
+        if is_complex and tensor.is_conj():
+            tensor = tensor.resolve_conj()
         start = tensor.data_ptr()
         if share and start and start % ALIGNMENT == 0 and tensor.is_contiguous():
             borrowed.append((start, start + tensor.nbytes))
             if unnamed:
                 view = import_view(to_dlpack(tensor.view(bits)))
-                view = iree.HalBufferView(view.get_buffer(), list(tensor.shape), element)
+                view = HalBufferView(view.get_buffer(), list(tensor.shape), element)
             else:
                 view = import_view(to_dlpack(tensor))
         else:
@@ -82,30 +87,32 @@ def _pack_float(value: Any, inputs: Any, _: Borrowed) -> None:
 
 
 def unpacker(kind: ValueType, hal: Any) -> Unpack:
-    """Return a function from a HAL buffer view or VM value to a torch tensor or a Python number."""
+    """Return `unpack(outputs, index)`, which gives a torch tensor or a Python number."""
     if kind.shape is None:
-        return _unpack_scalar(kind.dtype)
+        return _scalar_unpacker(kind.dtype)
     row = dtypes.from_name(kind.dtype)
     dtype, unnamed = row.torch, row.name in _UNNAMED
     export = hal.create_dlpack_capsule
 
-    def unpack(view: Any) -> Any:
+    def unpack(outputs: Any, index: int) -> Any:
+        view = outputs.get_as_object(index, HalBufferView)
         if unnamed:
-            view = iree.HalBufferView(view.get_buffer(), view.shape, iree.HalElementType.UINT_8)
+            view = HalBufferView(view.get_buffer(), view.shape, iree.HalElementType.UINT_8)
         tensor = from_dlpack(export(view, _CPU_CODE, 0))
         return tensor if tensor.dtype is dtype else tensor.view(dtype)
 
     return unpack
 
 
-def _unpack_scalar(dtype: str) -> Unpack:
+def _scalar_unpacker(dtype: str) -> Unpack:
     if dtype == "bool":
-        return bool
+        return lambda outputs, index: bool(outputs.get_variant(index))
     if dtype not in _INTEGERS:
-        return float
+        return lambda outputs, index: float(outputs.get_variant(index))
     bits = int(dtype[1:])
     low = 0 if dtype[0] == "u" else -(1 << (bits - 1))
-    return lambda value: ((value - low) & ((1 << bits) - 1)) + low
+    mask = (1 << bits) - 1
+    return lambda outputs, index: ((outputs.get_variant(index) - low) & mask) + low
 
 
 def to_numpy(value: Any) -> Any:

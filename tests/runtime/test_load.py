@@ -231,8 +231,8 @@ def with_version(source: Path, target: Path, versions: dict[str, str]) -> None:
     assert struct.unpack_from("<H", new, root + field) == (0,)
     struct.pack_into("<I", new, root + field, 99 << 16)
     content = source.read_bytes().replace(old, bytes(new))
-    checksums = (struct.pack("<I", zlib.crc32(data)) for data in (old, new))
-    target.write_bytes(content.replace(*checksums))
+    before, after = (struct.pack("<I", zlib.crc32(data)) for data in (old, new))
+    target.write_bytes(content.replace(before, after))
     with warnings.catch_warnings(), zipfile.ZipFile(target, "a") as archive:
         warnings.simplefilter("ignore")  # zipfile remarks that the name is there twice
         archive.writestr("shark_turbine.json", json.dumps({**manifest, "versions": versions}))
