@@ -176,7 +176,9 @@ def export(
     if example_args and args is not None:
         raise DeclarationError(
             "example arguments are given twice",
+            where="aot.export",
             got="positional example arguments and args=",
+            expected="one of the two",
             fix="aot.export(module, x, y), or aot.export(module, args=(x, y))",
         )
     names: Mapping[str, str] = {}
@@ -194,6 +196,7 @@ def export(
     else:
         raise DeclarationError(
             "this cannot be exported",
+            where="aot.export",
             got=f"{type(mdl).__name__}",
             expected="an nn.Module, a function, an ExportedProgram, or a CompiledModule",
             fix="aot.export(model, example_input)",

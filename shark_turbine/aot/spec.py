@@ -193,7 +193,7 @@ class ModuleSpec:
 
 def tensor_identity(tensor: torch.Tensor) -> object:
     """Return what two tensors share when they are the same memory seen in the same way."""
-    if tensor.numel() == 0 or tensor.device.type == "meta":
+    if tensor.numel() == 0 or tensor.device.type == "meta" or tensor.layout is not torch.strided:
         return id(tensor)
     return (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from types import FunctionType
 from typing import Any
@@ -100,7 +101,7 @@ def _misplaced(
         "this attribute is nothing that a compiled module can hold",
         where=f"{owner}.{name}",
         location=location,
-        got=f"{name} = {shown.splitlines()[0][:80]}",
+        got=f"{name} = {re.sub(' at 0x[0-9a-f]+', '', shown.splitlines()[0])[:80]}",
         expected="a method, an aot.jittable, an aot.export_* declaration, or an ExportedProgram",
         fix=fix,
     )

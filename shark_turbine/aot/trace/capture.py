@@ -174,11 +174,12 @@ def _export(
     try:
         return _export_with(wrapper, shape, _distinct_sizes(shape.ranges))
     except Exception as first:
+        if not shape.ranges:
+            raise explain_export_failure(first, description) from first
         try:
             return _export_with(wrapper, shape, _common_sizes(shape.ranges))
         except Exception as second:
-            failure = second if shape.ranges else first
-            raise explain_export_failure(failure, description) from failure
+            raise explain_export_failure(second, description) from second
 
 
 def _export_with(

@@ -22,7 +22,7 @@ _SOURCE = re.compile(r"L\['(\w+)'\]((?:\[[^]]+\])*)\.size\(\)\[(\d+)\]")
 _RANGE = re.compile(r"Dim\('\w+'(?:, min=(\w+))?(?:, max=(\w+))?\)")
 _QUOTED_LINE = re.compile(r'^ +File "([^"]+)", line (\d+), in', re.MULTILINE)
 _SYMBOL = re.compile(r"\bs\d+\b")
-_BAD_ARGUMENT = re.compile(r"one of the inputs with type `(.+?)` is not supported")
+_BAD_ARGUMENT = re.compile(r"(?:inputs with type `|Unsupported input type )(<class '.+?'>)")
 _BAD_RESULT = re.compile(r"Found (<class '.+?'>) in output")
 
 _TORCH = os.path.dirname(torch.__file__)
@@ -75,6 +75,8 @@ def _failed(failure: Exception, text: str, description: CallDescription) -> Turb
     """Explain a failure of the user's own code, or of an operator on the given shapes."""
     location = user_line(failure) or users_own(description.location)
     reason = _first_sentence(text)
+    if reason.count(")") > reason.count("("):
+        reason = reason.removesuffix(")")
     kind = f"{type(failure).__name__}: " if type(failure).__module__ == "builtins" else ""
     if _SYMBOL.search(reason):
         names = description.dim_names

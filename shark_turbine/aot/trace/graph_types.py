@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 
+from shark_turbine import dtypes
 from shark_turbine.errors import TracingError
 
 from ..dims import Dim, DimVar
@@ -56,6 +57,7 @@ class SymbolTable:
         """Return the type of a value in a graph: a tensor or a symbolic number."""
         match value:
             case torch.Tensor():
+                dtypes.from_torch(value.dtype, what="a result")
                 return TensorType(value.dtype, tuple(self.dim_of(size) for size in value.shape))
             case torch.SymBool() | bool():
                 return AbstractBool

@@ -10,8 +10,8 @@ import sympy
 import torch
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 
-from shark_turbine import trees
-from shark_turbine.errors import TracingError
+from shark_turbine import dtypes, trees
+from shark_turbine.errors import TracingError, UnsupportedTypeError
 from shark_turbine.signature import Argument, Constant, FunctionSignature, Leaf, Parameter, Tree
 
 from ..dims import DimVar
@@ -53,6 +53,7 @@ def state_globals(
         if not is_needed or identity in yielded or find(tensor) is not None:
             continue
         yielded.add(identity)
+        _check_state(spec, target, tensor)
         yield GlobalSpec(
             symbol=free_symbol(target if spec.is_public else f"{spec.name}.{target}"),
             label=target,
@@ -60,6 +61,19 @@ def state_globals(
             initial=Inline(tensor),
             mutable=identity in written,
             identities=(tensor,),
+        )
+
+
+def _check_state(spec: ProgramSpec, target: str, tensor: torch.Tensor) -> None:
+    """Refuse a parameter or buffer that no global can hold."""
+    dtypes.from_torch(tensor.dtype, what=f"{spec.name}: {target}")
+    if tensor.layout is not torch.strided:
+        raise UnsupportedTypeError(
+            f"{spec.name}: {target} is a sparse tensor",
+            location=spec.location,
+            got=tensor.layout,
+            expected="dense (strided) parameters and buffers",
+            fix=f"register {target}.to_dense() in its place",
         )
 
 

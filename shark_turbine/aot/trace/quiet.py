@@ -9,7 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 # They print a graph or a stack for failures that are raised as well.
-_CHATTY = ("torch._guards", "torch.fx.experimental.symbolic_shapes", "torch._dynamo")
+_CHATTY = (
+    "torch._dynamo",
+    "torch._guards",
+    "torch._subclasses.fake_tensor",
+    "torch.export",
+    "torch.fx.experimental.symbolic_shapes",
+)
 
 
 @contextmanager

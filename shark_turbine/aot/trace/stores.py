@@ -168,13 +168,13 @@ def _fix_for_number(spec: GlobalSpec, declared: AbstractScalar, value: Any) -> s
     if isinstance(value, TensorProxy):
         return f"declare the global as a tensor: aot.AbstractTensor(dtype={value.dtype})"
     if isinstance(value, ScalarProxy):
-        return f"declare the global as {value.type!r}, or the value as {declared!r}"
+        return f"declare the global as aot.{value.type!r}, or the value as aot.{declared!r}"
     if isinstance(value, int) and not isinstance(value, bool) and declared.name == "i32":
         return "declare the global as aot.AbstractI64"
     if isinstance(value, float) and declared.is_integer and value == value // 1:
         return f"self.{spec.label} = {int(value)}"
     if isinstance(value, (int, float)):
-        return f"declare the global as {scalar_type_of(value)!r}"
+        return f"declare the global as aot.{scalar_type_of(value)!r}"
     return f"assign a number that is {declared}"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.fx import proxy as _fx_proxy
 
+from shark_turbine import dtypes, trees
 from shark_turbine.errors import DeclarationError, SourceLocation, TracingError, TurbineError
 
 from .captured_state import captured_modules
@@ -88,7 +89,7 @@ def _check_arguments(
     except (TypeError, ValueError):
         return  # A callable without a signature: torch.export will say what it thinks of it.
     try:
-        signature.bind(*args, **kwargs)
+        bound = signature.bind(*args, **kwargs)
     except TypeError as failure:
         given = [*("..." for _ in args), *(f"{name}=..." for name in kwargs)]
         raise DeclarationError(
@@ -99,6 +100,10 @@ def _check_arguments(
             expected=f"{label}{signature}",
             fix="pass an example for every argument that has no default",
         ) from None
+    for name, value in bound.arguments.items():
+        for leaf in trees.leaves_with_paths(value):
+            if isinstance(leaf.value, torch.Tensor):
+                dtypes.from_torch(leaf.value.dtype, what=f"{label}: argument {name}{leaf.path}")
 
 
 class _FunctionModule(torch.nn.Module):

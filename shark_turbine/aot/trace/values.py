@@ -98,7 +98,9 @@ class TensorProxy:
             location=self._recorder.user_location(),
             got=f"{self._name} is {self.type}",
             expected=f"a dim from {-self.ndim} to {self.ndim - 1}" if self.ndim else "no dims",
-            fix=f"{self._name}.dynamic_dim(0) is the first dim" if self.ndim else None,
+            fix=f"{self._name}.dynamic_dim(0) is the first dim"
+            if self.ndim
+            else "declare one: aot.AbstractTensor(None, ...)",
         )
 
     def _refuse(self, what: str) -> NoReturn:

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+import shark_turbine.aot as aot
+
+
+class OuterModule(aot.CompiledModule):
+    class Options:
+        size = 3

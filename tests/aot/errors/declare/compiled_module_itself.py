@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+import shark_turbine.aot as aot
+
+
+module = aot.CompiledModule()

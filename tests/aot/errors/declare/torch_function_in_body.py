@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+import torch
+
+import shark_turbine.aot as aot
+
+
+class ActivationModule(aot.CompiledModule):
+    activation = torch.relu

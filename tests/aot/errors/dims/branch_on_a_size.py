@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+import shark_turbine.aot as aot
+
+
+class RangeModule(aot.CompiledModule):
+    def run(self, a=aot.AbstractTensor(None)):
+        if a.shape[0] > 3:
+            return a
+        return None
+
+
+RangeModule()

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+import shark_turbine.aot as aot
+
+
+class SumModule(aot.CompiledModule):
+    @aot.jittable
+    def add(a, b):
+        return a + b
+
+    def run(self, a=aot.AbstractTensor("n"), b=aot.AbstractTensor("n")):
+        return self.add(
+            a, b, constraints=[a.dynamic_dim(0) <= 4, b.dynamic_dim(0) >= 5]
+        )
+
+
+SumModule()

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+import torch
+
+import shark_turbine.aot as aot
+
+
+class AddSeven(torch.nn.Module):
+    def forward(self, x):
+        return x + torch.ones(7)
+
+
+batch = torch.export.Dim("batch")
+aot.export(AddSeven(), torch.zeros(7), dynamic_shapes={"x": {0: batch}})

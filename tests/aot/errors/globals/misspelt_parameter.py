@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+import torch
+
+import shark_turbine.aot as aot
+
+
+model = torch.nn.Sequential(torch.nn.Linear(2, 2))
+
+
+class WeightsModule(aot.CompiledModule):
+    params = aot.export_parameters(model)
+
+    def get(self):
+        return self.params["0.wieght"]
+
+
+WeightsModule()

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+import torch
+
+import shark_turbine.aot as aot
+
+
+class CounterModule(aot.CompiledModule):
+    value = aot.export_global(torch.tensor(0, dtype=torch.int32))
+
+    def update(self, new=aot.AbstractTensor(dtype=torch.int32)):
+        self.value = new
+
+
+CounterModule()

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+import torch
+
+import shark_turbine.aot as aot
+
+
+class CounterModule(aot.CompiledModule):
+    count = aot.export_global(aot.AbstractI64, mutable=True)
+
+    def reset(self, value=aot.AbstractTensor(dtype=torch.int64)):
+        self.count = value
+
+
+CounterModule()

@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+import shark_turbine.aot as aot
+
+
+class CacheModule(aot.CompiledModule):
+    cache = aot.export_global(
+        aot.AbstractTensor(4), mutable=True, uninitialized=True, external=True
+    )

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+import torch
+
+import shark_turbine.aot as aot
+
+
+class SumModule(aot.CompiledModule):
+    def total(self, a=aot.AbstractTensor(dtype=torch.bool)):
+        if a:
+            return 1
+        return 2
+
+
+SumModule()

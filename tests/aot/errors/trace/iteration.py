@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+import shark_turbine.aot as aot
+
+
+class SumModule(aot.CompiledModule):
+    def rows(self, a=aot.AbstractTensor(2, 3)):
+        return [row for row in a]
+
+
+SumModule()
