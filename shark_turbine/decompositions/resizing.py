@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Interpolation between pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .registry import required
+
+aten = torch.ops.aten
+
+
+@required(aten.upsample_bilinear2d.vec)
+def upsample_bilinear2d(
+    tensor: Tensor,
+    output_size: Sequence[Any] | None,
+    align_corners: bool,
+    scale_factors: Sequence[float] | None,
+) -> Tensor:
+    """Interpolate rows, then columns: the compiler's own form does not lower."""
+    for axis in (0, 1):
+        size = tensor.size(axis + 2)
+        factor = None if scale_factors is None else scale_factors[axis]
+        if output_size is not None:
+            target = output_size[axis]
+        else:
+            assert factor is not None
+            target = int(size * factor)
+        if target is size or (factor is None and isinstance(target, int) and target == size):
+            continue
+        tensor = _along(tensor, axis + 2, target, align_corners, factor)
+    return tensor
+
+
+def _along(
+    tensor: Tensor, dim: int, target: Any, align_corners: bool, factor: float | None
+) -> Tensor:
+    size = tensor.size(dim)
+    places = torch.arange(target, device=tensor.device).to(torch.float32)
+    if align_corners:
+        places = places * ((size - 1) / (target - 1) if target > 1 else 0.0)
+    else:
+        step = size / target if factor is None else 1.0 / factor
+        places = torch.clamp((places + 0.5) * step - 0.5, min=0.0)
+    low = torch.clamp(places.to(torch.int64), 0, size - 1)
+    high = torch.clamp(low + 1, 0, size - 1)
+    shape = [-1 if position == dim else 1 for position in range(tensor.dim())]
+    weight = (places - low).to(tensor.dtype).reshape(shape)
+    left, right = torch.index_select(tensor, dim, low), torch.index_select(tensor, dim, high)
+    return left + (right - left) * weight
