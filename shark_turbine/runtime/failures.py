@@ -45,7 +45,7 @@ def from_load(
     """Translate what mapping a vmfb or initializing its module raised."""
     _, message = split(error)
     versions: dict[str, str] = (manifest or {}).get("versions") or {}
-    made_by = versions.get("iree-base-compiler")
+    made_by = versions.get("iree_compiler")
     if "bytecode version" in message or ("version" in message and "mismatch" in message):
         return LoadError(
             "the vmfb was compiled for another version of IREE",

@@ -203,7 +203,7 @@ class TestRefusals:
     def test_another_bytecode_version(self, basic_path: Path, tmp_path: Path) -> None:
         """IREE's own check of its versions, behind intact checksums."""
         path = tmp_path / "m.vmfb"
-        with_version(basic_path, path, {"iree-base-compiler": "3.1.0"})
+        with_version(basic_path, path, {"iree_compiler": "3.1.0"})
         message = refused(path)
         assert message.startswith("m.vmfb: the vmfb was compiled for another version of IREE\n")
         assert "got:      compiled with iree-base-compiler 3.1.0" in message
