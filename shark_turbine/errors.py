@@ -12,9 +12,13 @@ A message has up to four parts, always in this order::
 from __future__ import annotations
 
 import linecache
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import CodeType, FunctionType
+from types import CodeType, FrameType, FunctionType
+from typing import ClassVar
+
+_MACHINERY = ("shark_turbine", "torch", "runpy", "importlib")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,16 @@ class SourceLocation:
         code = function if isinstance(function, CodeType) else function.__code__
         return cls(code.co_filename, code.co_firstlineno)
 
+    @classmethod
+    def of_user(cls) -> SourceLocation | None:
+        """Return the user's line that is running: neither this package's nor torch's."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            if str(frame.f_globals.get("__name__", "")).split(".")[0] not in _MACHINERY:
+                return cls(frame.f_code.co_filename, frame.f_lineno)
+            frame = frame.f_back
+        return None
+
     def source_line(self) -> str:
         """Return the text of the line, stripped; empty where the file cannot be read."""
         return linecache.getline(self.file, self.line).strip()
@@ -44,11 +58,14 @@ class TurbineError(Exception):
     Args:
         what: what is wrong, one sentence in the user's words, no full stop.
         where: the user's thing, such as `SimpleParamsModule.run`.
-        location: the source line that declares it or that went wrong.
+        location: the source line that declares it or that went wrong. Errors of declaring and
+            tracing name by default the user's line that is running.
         got: the value met.
         expected: the accepted forms.
         fix: one concrete line that the user can write.
     """
+
+    _names_running_line: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -62,11 +79,19 @@ class TurbineError(Exception):
     ) -> None:
         self.what = what
         self.where = where
+        if location is None and self._names_running_line:
+            location = SourceLocation.of_user()
         self.location = location
         self.got = got
         self.expected = expected
         self.fix = fix
         super().__init__(self._message())
+
+    def name_place(self, where: str, location: SourceLocation | None = None) -> None:
+        """Say whose error it is, where the raise site did not know."""
+        self.where = self.where or where
+        self.location = self.location or location
+        self.args = (self._message(),)
 
     def _message(self) -> str:
         lines = [f"{self._head()}{self.what}"]
@@ -90,17 +115,25 @@ def _indented(text: str) -> str:
 class DeclarationError(TurbineError, TypeError):
     """A class body, signature or option declares something that has no meaning."""
 
+    _names_running_line = True
+
 
 class DimensionError(TurbineError, ValueError):
     """A dynamic dimension contradicts itself, its range, or what the function needs."""
+
+    _names_running_line = True
 
 
 class TracingError(TurbineError, RuntimeError):
     """A procedure or jittable could not be traced: what it does cannot be recorded."""
 
+    _names_running_line = True
+
 
 class UnsupportedTypeError(TurbineError, TypeError):
     """A value, dtype or operator cannot be carried into a compiled module."""
+
+    _names_running_line = True
 
 
 class ArgumentError(TurbineError, ValueError):
