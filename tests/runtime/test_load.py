@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import shark_turbine.runtime as rt
 from shark_turbine.errors import LoadError
@@ -117,6 +118,41 @@ class TestStockFiles:
     )
     def test_declarations(self, declaration: str, expected: str) -> None:
         assert str(reflection.signature("f", declaration)) == expected
+
+
+class TestParameters:
+    MLIR = """module @m {
+      util.global private @w = #flow.parameter.named<"model"::"w"> : tensor<4xf32>
+      func.func @f(%a: tensor<4xf32>) -> tensor<4xf32> {
+        %w = util.global.load @w : tensor<4xf32>
+        %0 = arith.addf %a, %w : tensor<4xf32>
+        return %0 : tensor<4xf32>
+      }
+      func.func @weight() -> tensor<4xf32> {
+        %w = util.global.load @w : tensor<4xf32>
+        return %w : tensor<4xf32>
+      }
+    }"""
+
+    def test_from_a_file(self, build: Callable[..., Path], tmp_path: Path) -> None:
+        weights = tmp_path / "w.safetensors"
+        save_file({"w": A * 10}, weights)
+        path = build(self.MLIR)
+        module = rt.load(path, device="local-sync", parameters={"model": weights})
+        assert module.f(A).tolist() == [11, 22, 33, 44]
+        module.weight().zero_()
+        assert module.weight().tolist() == [10, 20, 30, 40]
+
+    def test_missing(self, build: Callable[..., Path], tmp_path: Path) -> None:
+        path = build(self.MLIR)
+        assert "the module needs parameters from outside" in refused(path)
+        save_file({"v": A}, tmp_path / "v.safetensors")
+        for name, message in (
+            ("v.safetensors", "the module needs parameters from outside"),
+            ("none.safetensors", "the parameter file of scope 'model' cannot be read"),
+        ):
+            with pytest.raises(LoadError, match=message):
+                rt.load(path, device="local-sync", parameters={"model": tmp_path / name})
 
 
 class TestRefusals:
