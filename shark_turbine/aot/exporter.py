@@ -129,6 +129,8 @@ class ExportOutput:
             lowering=lowering,
             signatures=[procedure.signature for procedure in program.procedures],
             name=CompiledModule.get_spec(self.compiled_module).label,
+            stateful=program.is_stateful,
+            preserves_inputs=True,
         )
 
 

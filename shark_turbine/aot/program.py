@@ -52,6 +52,17 @@ class JitFunction:
     results: tuple[ValueType, ...]
     globals: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def draws_random_numbers(self) -> bool:
+        """Whether it changes the state of a random number generator, which the compiler adds."""
+        modules = self.program.graph_module.modules()
+        graphs = [module.graph for module in modules if isinstance(module, torch.fx.GraphModule)]
+        return any(
+            torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+            for graph in graphs
+            for node in graph.nodes
+        )
+
     def __str__(self) -> str:
         return f"jit @{self.symbol}({_joined(self.parameters)}) -> ({_joined(self.results)})"
 
@@ -189,6 +200,13 @@ class Program:
     globals: tuple[GlobalVar, ...]
     jit_functions: tuple[JitFunction, ...]
     procedures: tuple[Procedure, ...]
+
+    @property
+    def is_stateful(self) -> bool:
+        """Whether calls change state: they may not run at the same time."""
+        return any(item.mutable for item in self.globals) or any(
+            function.draws_random_numbers for function in self.jit_functions
+        )
 
     def __str__(self) -> str:
         lines = [f"program @{self.name}"]

@@ -51,6 +51,8 @@ def compile(
     lowering: Lowering = "iree",
     signatures: Sequence[FunctionSignature] = (),
     name: str | None = None,
+    stateful: bool | None = None,
+    preserves_inputs: bool = False,
 ) -> Vmfb:
     """Compile an MLIR module to a vmfb.
 
@@ -70,6 +72,10 @@ def compile(
         lowering: `iree`, or `torch-mlir` to lower torch operators with that package.
         signatures: the public functions, for the manifest.
         name: what messages and the manifest call the module; None is its symbol.
+        stateful: whether calls change state, for the manifest; None is unknown, which loaders take
+            for yes.
+        preserves_inputs: whether functions leave the memory of their arguments alone, for the
+            manifest: loaders may then pass it without a copy.
 
     Raises:
         CompileError: the compiler refused the module or the options, crashed, or took too long.
@@ -106,6 +112,8 @@ def compile(
         flags=options.flags,
         contracts_stripped=strip_contracts,
         signatures=signatures,
+        stateful=stateful,
+        preserves_inputs=preserves_inputs,
     )
     with new_file(path) as (output, publish):
         _run_compiler(module, facts, options, output, name or facts.name)

@@ -127,6 +127,8 @@ def make_manifest(
     flags: Sequence[str],
     contracts_stripped: bool,
     signatures: Sequence[FunctionSignature],
+    stateful: bool | None = None,
+    preserves_inputs: bool = False,
 ) -> dict[str, Any]:
     """Return the manifest of a new artifact."""
     return {
@@ -137,6 +139,8 @@ def make_manifest(
         "target": target,
         "flags": list(flags),
         "contracts_stripped": contracts_stripped,
+        "stateful": stateful,
+        "preserves_inputs": preserves_inputs,
         "functions": [signature.to_json() for signature in signatures],
     }
 

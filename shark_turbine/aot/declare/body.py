@@ -33,8 +33,8 @@ def collect_body(
     location = SourceLocation.of_user()  # The class statement is being executed.
     collector = GlobalCollector(class_name, location)
     members: dict[str, Member] = {}
-    for base in bases:
-        members.update(base.members)
+    for base in bases:  # From the farthest: the nearest wins, also where bases share a base.
+        members.update((name, base.members[name]) for name in base.own)
     for member in members.values():
         if isinstance(member, GlobalTree):
             collector.adopt(member)
