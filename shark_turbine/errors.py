@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from types import CodeType, FrameType, FunctionType
 from typing import ClassVar
 
-_MACHINERY = ("shark_turbine", "torch", "runpy", "importlib")
+_MACHINERY = ("shark_turbine", "torch", "contextlib", "functools", "runpy", "importlib")
 
 
 @dataclass(frozen=True, slots=True)
