@@ -6,6 +6,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from shark_turbine.errors import UnsupportedTypeError
+
 from .registry import required
 
 aten = torch.ops.aten
@@ -28,11 +30,20 @@ def scaled_dot_product_attention(
     A row whose mask allows nothing gives zeros, as in eager.
     """
     if dropout_p > 0.0:
-        return NotImplemented
+        raise UnsupportedTypeError(
+            "attention with dropout is random: a compiled module has no random numbers of PyTorch's",
+            got=f"dropout_p={dropout_p}",
+            expected="dropout_p=0.0",
+            fix="put the module into inference mode before exporting: module.eval()",
+        )
     if enable_gqa:
         groups = query.size(-3) // key.size(-3)
         key = key.repeat_interleave(groups, -3)
         value = value.repeat_interleave(groups, -3)
+    dtype = query.dtype
+    if dtype in {torch.bfloat16, torch.float16}:
+        # Eager keeps scores and weights in float32; the compiler fuses the conversions.
+        query, key, value = query.to(torch.float32), key.to(torch.float32), value.to(torch.float32)
     factor = query.size(-1) ** -0.5 if scale is None else scale
     scores = torch.matmul(query * factor, key.transpose(-2, -1))
     if is_causal:
@@ -40,7 +51,7 @@ def scaled_dot_product_attention(
         columns = torch.arange(key.size(-2), device=query.device)
         attn_mask = columns[None, :] <= rows[:, None]
     if attn_mask is None:
-        return torch.matmul(torch.softmax(scores, -1), value)
+        return torch.matmul(torch.softmax(scores, -1), value).to(dtype)
     if attn_mask.dtype is torch.bool:
         scores = torch.where(attn_mask, scores, -torch.inf)
         empty = torch.logical_not(torch.any(attn_mask, -1, keepdim=True))
@@ -50,4 +61,4 @@ def scaled_dot_product_attention(
     weights = torch.softmax(scores, -1)
     if not is_causal:
         weights = torch.where(empty, 0.0, weights)
-    return torch.matmul(weights, value)
+    return torch.matmul(weights, value).to(dtype)

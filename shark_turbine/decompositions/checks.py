@@ -107,8 +107,6 @@ _TAKES = {aten.take.default, aten.put.default}
 _ADVANCED = {
     aten.index.Tensor,
     aten.index_put.default,
-    aten._unsafe_index.Tensor,
-    aten._unsafe_index_put.default,
     aten._index_put_impl.default,
 }
 _WRITES = {
@@ -122,7 +120,7 @@ def _check_index(
     node: fx.Node, use: _IndexUse, constants: Constants, done: set[tuple[Any, ...]]
 ) -> None:
     value = use.index.meta["val"]
-    if value.numel() == 0:
+    if any(isinstance(size, int) and size == 0 for size in value.shape):
         return
     builder = Builder(node)
     known = integer_range(use.index, constants)

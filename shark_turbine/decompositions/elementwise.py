@@ -99,6 +99,18 @@ def shift_right(tensor: Tensor, places: int) -> Tensor:
     return torch.bitwise_right_shift(tensor, torch.full((), places, dtype=tensor.dtype))
 
 
+@required(aten.bitwise_or.Scalar)
+def bitwise_or(tensor: Tensor, bits: int) -> Tensor:
+    """Combine with a tensor of one number: the compiler knows no other form."""
+    return torch.bitwise_or(tensor, torch.full((), bits, dtype=tensor.dtype))
+
+
+@required(aten.bitwise_xor.Scalar)
+def bitwise_xor(tensor: Tensor, bits: int) -> Tensor:
+    """Combine with a tensor of one number: the compiler knows no other form."""
+    return torch.bitwise_xor(tensor, torch.full((), bits, dtype=tensor.dtype))
+
+
 @required(aten.copysign.Tensor)
 def copysign(magnitude: Tensor, sign: Tensor) -> Tensor:
     """Give the magnitude the sign of another number."""
@@ -196,3 +208,26 @@ def _polynomial(value: Tensor, coefficients: tuple[float, ...]) -> Tensor:
     for coefficient in reversed(coefficients[:-1]):
         result = result * value + coefficient
     return result
+
+
+@required(aten.gcd.default)
+def gcd(left: Tensor, right: Tensor) -> Tensor:
+    """Run Euclid's algorithm as long as the widest numbers may need it."""
+    dtype = torch.result_type(left, right)
+    left, right = torch.abs(left.to(dtype)), torch.abs(right.to(dtype))
+    rounds = 1 + math.ceil(torch.iinfo(dtype).bits * 1.4405)
+    for _ in range(rounds):
+        divisor = torch.where(right == 0, 1, right)
+        left, right = (
+            torch.where(right == 0, left, right),
+            torch.where(right == 0, 0, torch.fmod(left, divisor)),
+        )
+    return left
+
+
+@required(aten.lcm.default)
+def lcm(left: Tensor, right: Tensor) -> Tensor:
+    """Divide by the greatest common divisor, which is 0 only for two zeros."""
+    divisor = torch.gcd(left, right)
+    divisor = torch.where(divisor == 0, 1, divisor)
+    return torch.abs(torch.div(left, divisor, rounding_mode="trunc") * right)

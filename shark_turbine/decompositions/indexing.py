@@ -17,6 +17,11 @@ from .registry import required
 aten = torch.ops.aten
 
 
+def take(tensor: Tensor, dim: int, index: Tensor) -> Tensor:
+    """Select by an index of our own making, which is in range and needs no check."""
+    return aten._unsafe_index.Tensor(tensor, [None] * dim + [index])
+
+
 @required(aten.index_put.default, aten._unsafe_index_put.default)
 def index_put(
     tensor: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
@@ -45,7 +50,7 @@ def _put_by_mask(
     mask = mask.to(torch.bool)
     after = tensor.dim() - first - mask.dim()
     wide = mask.reshape([1] * first + list(mask.shape) + [1] * after)
-    if values.numel() == 1:
+    if isinstance(values.numel(), int) and values.numel() == 1:
         chosen = values.reshape(())
     elif values.dim() <= after:
         chosen = values

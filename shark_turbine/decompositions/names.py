@@ -25,7 +25,7 @@ item.default layer_norm.default linalg_det.default linalg_slogdet.default linear
 log_softmax.int matmul.default max.other max_pool1d.default max_pool2d.default max_pool3d.default
 min.other outer.default pad.default prelu.default relu6.default rms_norm.default selu.default
 size.int softmax.int square.default stft.default tile.default type_as.default
-upsample_bilinear2d.vec upsample_nearest1d.vec upsample_nearest2d.vec where.Scalar
+upsample_nearest1d.vec upsample_nearest2d.vec where.Scalar
 where.ScalarOther where.ScalarSelf
 """
 
@@ -39,16 +39,15 @@ _scaled_dot_product_flash_attention_for_cpu.default _unsafe_masked_index.default
 _unsafe_masked_index_put_accumulate.default addmm.dtype addmv.default addr.default
 affine_grid_generator.default all.dims alpha_dropout.default baddbmm.dtype
 batch_norm_backward.default bitwise_and.Scalar_Tensor bitwise_left_shift.Scalar_Tensor
- bitwise_or.Scalar bitwise_or.Scalar_Tensor
-bitwise_right_shift.Scalar_Tensor  bitwise_xor.Scalar
+ bitwise_or.Scalar_Tensor
+bitwise_right_shift.Scalar_Tensor
 bitwise_xor.Scalar_Tensor block_diag.default bucketize.Scalar conj_physical.default
 copysign.Scalar cudnn_batch_norm.default cudnn_batch_norm_backward.default
-diagonal_backward.default digamma.default dist.default erfc.default frexp.Tensor gcd.default
-glu_backward.default grid_sampler_2d.default hann_window.default hardsigmoid_backward.default
+diagonal_backward.default digamma.default dist.default erfc.default frexp.Tensor glu_backward.default grid_sampler_2d.default hann_window.default hardsigmoid_backward.default
 hardswish_backward.default huber_loss.default huber_loss_backward.default hypot.default i0.default
 igamma.default igammac.default index_add.default index_copy.default index_fill.int_Scalar
 index_fill.int_Tensor is_same_size.default isin.Scalar_Tensor isin.Tensor_Scalar
-isin.Tensor_Tensor lcm.default lgamma.default lift.default lift_fresh.default
+isin.Tensor_Tensor lgamma.default lift.default lift_fresh.default
 linspace.Scalar_Tensor linspace.Tensor_Scalar linspace.Tensor_Tensor logit_backward.default
 logspace.Scalar_Tensor logspace.Tensor_Scalar logspace.Tensor_Tensor logspace.default
 miopen_batch_norm_backward.default multi_margin_loss.default multilabel_margin_loss_forward.default
@@ -61,7 +60,7 @@ special_bessel_j0.default special_bessel_j1.default special_entr.default special
 special_i0e.default special_i1.default special_i1e.default special_log_ndtr.default
 special_ndtri.default special_spherical_bessel_j0.default special_xlog1py.default
 special_xlog1py.other_scalar special_xlog1py.self_scalar special_zeta.default
-special_zeta.other_scalar special_zeta.self_scalar squeeze_copy.dims 
+special_zeta.other_scalar special_zeta.self_scalar squeeze_copy.dims
 take.default unfold_backward.default unsafe_split.Tensor
 unsafe_split_with_sizes.default upsample_bicubic2d.default upsample_linear1d.default
 upsample_trilinear3d.default vdot.default xlogy.Scalar_Other xlogy.Scalar_Self
@@ -87,7 +86,8 @@ nll_loss_forward.default nll_loss2d_forward.default nll_loss2d_backward.default 
 norm.ScalarOpt_dim reflection_pad3d.default rrelu_with_noise_backward.default
 sigmoid_backward.default softplus_backward.default split.Tensor split_with_sizes.default
 tanh_backward.default threshold_backward.default trace.default tril_indices.default
-triu_indices.default xlogy.Tensor
+triu_indices.default upsample_bilinear2d.default
+max_unpool2d.default max_unpool3d.default xlogy.Tensor
 """
 
 

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from .indexing import take
 from .registry import REQUIRED, required
 
 aten = torch.ops.aten
@@ -56,3 +59,105 @@ def histc(tensor: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Te
     inside = (tensor >= min) & (tensor <= max)
     hits = (places == torch.arange(bins, device=tensor.device)) & inside.reshape(-1, 1)
     return hits.sum(0).to(tensor.dtype)
+
+
+@required(aten.split_with_sizes.default)
+def split_with_sizes(tensor: Tensor, split_sizes: list[int], dim: int = 0) -> list[Tensor]:
+    """Cut by slices: PyTorch's own reads raw memory by strides, which needs static sizes."""
+    pieces: list[Tensor] = []
+    start = 0
+    for size in split_sizes:
+        pieces.append(aten.slice.Tensor(tensor, dim, start, start + size))
+        start = start + size
+    return pieces
+
+
+@required(aten.squeeze.dims)
+def squeeze_dims(tensor: Tensor, dim: list[int]) -> Tensor:
+    """Squeeze one dim after the other, the last first."""
+    for each in sorted({each % max(tensor.dim(), 1) for each in dim}, reverse=True):
+        tensor = tensor.squeeze(each)
+    return tensor
+
+
+@required(aten.log_softmax.int)
+def log_softmax(tensor: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
+    """Convert first: the compiler takes no dtype here."""
+    if dtype is None:
+        return NotImplemented
+    return torch.log_softmax(tensor.to(dtype), dim)
+
+
+@required(aten.addmm.default)
+def addmm(
+    tensor: Tensor, left: Tensor, right: Tensor, *, beta: complex = 1, alpha: complex = 1
+) -> Tensor:
+    """Add integers outside the product: the compiler fuses floats only."""
+    if tensor.dtype.is_floating_point or tensor.dtype.is_complex:
+        return NotImplemented
+    return _scaled(tensor, beta) + _scaled(torch.mm(left, right), alpha)
+
+
+@required(aten.addbmm.default)
+def addbmm(
+    tensor: Tensor, left: Tensor, right: Tensor, *, beta: complex = 1, alpha: complex = 1
+) -> Tensor:
+    """Sum the products of a batch."""
+    if tensor.dtype in {torch.bfloat16, torch.float16}:
+        left, right = left.to(torch.float32), right.to(torch.float32)
+    total = torch.sum(torch.bmm(left, right), 0).to(tensor.dtype)
+    return _scaled(tensor, beta) + _scaled(total, alpha)
+
+
+def _scaled(tensor: Tensor, factor: complex) -> Tensor:
+    return tensor if factor == 1 else tensor * factor
+
+
+def grouped_mm_fallback(left: Tensor, right: Tensor, offs: Tensor) -> Tensor:
+    """Multiply runs of rows by matrices of their own: transformers' operator for mixtures of experts.
+
+    `left` is [rows, k], `right` [groups, k, n], `offs` [groups] the ends of the runs.
+    """
+    rows = torch.arange(left.size(0), device=left.device)
+    result = left.new_zeros(left.size(0), right.size(2))
+    start = torch.zeros((), dtype=offs.dtype, device=offs.device)
+    for group in range(right.size(0)):
+        end = offs.select(0, group)
+        inside = torch.logical_and(rows >= start, rows < end).unsqueeze(1)
+        result = torch.where(inside, torch.mm(left, right.select(0, group)), result)
+        start = end
+    return result
+
+
+@required(aten.pad.default)
+def pad(
+    tensor: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
+) -> Tensor:
+    """Pad by indices in the modes that the compiler lacks; cut where a padding is negative."""
+    whole = all(isinstance(size, int) for size in [*tensor.shape, *pad])
+    kept = {"constant": True, "circular": False, "replicate": min(pad) > 0, "reflect": len(pad) < 6}
+    if not whole or (kept[mode] and (mode == "constant" or min(pad) >= 0)):
+        return NotImplemented
+    for place in range(len(pad) // 2):
+        before, after = pad[2 * place : 2 * place + 2]
+        if before == after == 0:
+            continue
+        dim = tensor.dim() - 1 - place
+        size = tensor.size(dim)
+        index = torch.arange(-before, size + after, device=tensor.device)
+        if mode == "replicate":
+            index = torch.clamp(index, 0, size - 1)
+        elif mode == "circular":
+            index = torch.remainder(index, size)
+        else:
+            index = (size - 1) - torch.abs((size - 1) - torch.abs(index))
+        tensor = take(tensor, dim, index)
+    return tensor
+
+
+@required(aten.view.dtype)
+def view_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Read the bits of a single number through a vector: the compiler dies of the direct way."""
+    if tensor.dim() > 0 or dtype.itemsize != tensor.dtype.itemsize:
+        return NotImplemented
+    return aten.view.dtype(tensor.unsqueeze(0), dtype).squeeze(0)

@@ -14,7 +14,7 @@ from torch.export.graph_signature import InputKind, OutputKind
 from .checks import insert_checks
 from .graph import graphs
 from .joint_index import join_indices
-from .rewrites import rewrite
+from .rewrites import rewrite, use_checked_forms
 from .table import current_aot_decompositions, required_decompositions
 
 
@@ -39,6 +39,7 @@ def prepare(
     for module in graphs(prepared.graph_module):
         rewrite(module.graph)
         insert_checks(module.graph, constants)
+        use_checked_forms(module.graph)
         join_indices(module.graph, constants)
         module.graph.lint()
         module.recompile()

@@ -7,6 +7,7 @@ below that length.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -211,6 +212,26 @@ def _where(node: fx.Node, of: _Of) -> Range | None:
     return (min(ends), max(ends)) if all(isinstance(end, int) for end in ends) else None
 
 
+def _second_of_pair(node: fx.Node, of: _Of) -> Range | None:
+    """Know the second result of a search along a dim: a position in that dim."""
+    source, which = node.args
+    if which != 1 or not isinstance(source, fx.Node) or source.target not in _SEARCHES:
+        return None
+    tensor = source.args[0]
+    assert isinstance(tensor, fx.Node)
+    default = None if source.target in {aten.max.dim, aten.min.dim} else -1
+    dim = _argument(source, _SEARCHES[source.target], "dim", default)
+    shape = tensor.meta["val"].shape
+    return (0, shape[dim] - 1) if shape and dim is not None else (0, 0)
+
+
+_SEARCHES = {
+    aten.max.dim: 1,
+    aten.min.dim: 1,
+    aten.sort.default: 1,
+    aten.topk.default: 2,
+}
+
 _RULES: dict[Any, Callable[[fx.Node, _Of], Range | None]] = {
     aten.arange.default: _arange,
     aten.arange.start: _arange,
@@ -225,6 +246,7 @@ _RULES: dict[Any, Callable[[fx.Node, _Of], Range | None]] = {
     aten.ones.default: _fixed(1, 1),
     aten.ones_like.default: _fixed(1, 1),
     aten.new_ones.default: _fixed(1, 1),
+    operator.getitem: _second_of_pair,
     aten.argmax.default: _index_of_dim,
     aten.argmin.default: _index_of_dim,
     aten.argsort.default: lambda node, of: None,

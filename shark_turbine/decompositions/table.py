@@ -9,6 +9,7 @@ from functools import cache
 from threading import local
 from typing import Any
 
+import torch
 from torch._C import DispatchKey
 from torch._decomp import get_decompositions
 from torch._ops import OpOverload, OpOverloadPacket
@@ -25,6 +26,8 @@ from . import (  # noqa: F401  (the modules of decompositions register them)
     normalization,
     ordering,
     own,
+    pooling,
+    resizing,
 )
 from .registry import REQUIRED
 
@@ -51,7 +54,12 @@ def default_decompositions() -> Decompositions:
 
 def required_decompositions() -> Decompositions:
     """Return what every table gets: without it a program does not compile, or computes something else."""
-    return dict(REQUIRED)
+    table: Decompositions = dict(REQUIRED)
+    # Known only once the library that defines it has been imported.
+    grouped = getattr(torch.ops.transformers, "grouped_mm_fallback", None)
+    if grouped is not None:
+        table[grouped.default] = own.grouped_mm_fallback
+    return table
 
 
 @cache
