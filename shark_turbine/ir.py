@@ -69,6 +69,7 @@ __all__ = [
     "Value",
     "arith",
     "func",
+    "store_global",
     "tensor",
     "tensor_type",
     "torch_tensor_type",
@@ -93,8 +94,23 @@ def write_module(module: Any, path: str | PathLike[str]) -> None:
     """Write a module as bytecode (`.mlirbc`) or as text (any other ending); weights included."""
     path = Path(path)
     if path.suffix == ".mlirbc":
-        with path.open("wb") as file:
-            module.operation.write_bytecode(file)
+        path.touch()  # Raises OSError where the path cannot be written.
+        # By name, not through a Python file: that would collect all of it in memory first.
+        module.operation.write_bytecode(str(path))
         return
     with path.open("wb") as file:
         module.operation.print(file=file, binary=True)
+
+
+def store_global(value: Any, symbol: str) -> None:
+    """Write the store of a value into a `util.global` at the insertion point.
+
+    The barrier keeps a stored value from being recognized as another global's: IREE merges a global
+    whose every store is a load of another one with it, although the other may change later.
+    """
+    kept = Operation.create(
+        "util.optimization_barrier", results=[value.type], operands=[value]
+    ).result
+    Operation.create(
+        "util.global.store", operands=[kept], attributes={"global": FlatSymbolRefAttr.get(symbol)}
+    )

@@ -96,11 +96,7 @@ class NodeImporter(GraphNodeImporter):
             results=[self._builtin_type(node)],
             operands=[self.value_of(node)],
         ).result
-        ir.Operation.create(
-            "util.global.store",
-            operands=[value],
-            attributes={"global": ir.FlatSymbolRefAttr.get(symbol)},
-        )
+        ir.store_global(value, symbol)
 
     def _builtin_type(self, node: fx.Node) -> Any:
         value = node.meta["val"]

@@ -156,12 +156,7 @@ class _StepEmitter:
 
     def _store(self, symbol: str, value: int) -> None:
         target = type_of(self._global_types[symbol], self._context)
-        stored = _cast_tensor(self.values[value], target)
-        ir.Operation.create(
-            "util.global.store",
-            operands=[stored],
-            attributes={"global": ir.FlatSymbolRefAttr.get(symbol)},
-        )
+        ir.store_global(_cast_tensor(self.values[value], target), symbol)
 
     def _call(self, step: Call) -> None:
         declared = self._symbols[step.symbol]
