@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from iree.compiler import ir as _ir
 from iree.compiler.dialects import arith, func, tensor, util
 from iree.compiler.passmanager import PassManager
 
 from . import dtypes
+from .files import new_file
 
 ArrayAttr = _ir.ArrayAttr
 Attribute = _ir.Attribute
@@ -74,6 +75,7 @@ __all__ = [
     "tensor_type",
     "torch_tensor_type",
     "util",
+    "write_bytecode",
     "write_module",
 ]
 
@@ -91,15 +93,26 @@ def torch_tensor_type(dtype: dtypes.DType, shape: Sequence[int | None], context:
 
 
 def write_module(module: Any, path: str | PathLike[str]) -> None:
-    """Write a module as bytecode (`.mlirbc`) or as text (any other ending); weights included."""
+    """Write a module as bytecode (`.mlirbc`) or as text (any other ending), weights included.
+
+    The file appears whole or not at all; an older one survives a failure.
+
+    Raises:
+        SaveError: the path cannot be written.
+    """
     path = Path(path)
-    if path.suffix == ".mlirbc":
-        path.touch()  # Raises OSError where the path cannot be written.
-        # By name, not through a Python file: that would collect all of it in memory first.
-        module.operation.write_bytecode(str(path))
-        return
-    with path.open("wb") as file:
-        module.operation.print(file=file, binary=True)
+    with new_file(path) as (file, publish):
+        if path.suffix == ".mlirbc":
+            write_bytecode(module, file)
+        else:
+            module.operation.print(file=file, binary=True)
+        publish()
+
+
+def write_bytecode(module: Any, file: IO[bytes]) -> None:
+    """Write a module as bytecode to the start of an open file, without a copy in memory."""
+    # By name: through the Python file the bindings would collect all of it first.
+    module.operation.write_bytecode(f"/dev/fd/{file.fileno()}")
 
 
 def store_global(value: Any, symbol: str) -> None:

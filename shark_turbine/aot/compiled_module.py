@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any, NoReturn
 
 from .. import ir
@@ -138,20 +136,7 @@ class CompiledModule(metaclass=CompiledModuleMeta):
     @staticmethod
     def save_mlir(inst: CompiledModule, path: str | PathLike[str]) -> None:
         """Write the module: bytecode where the path ends in `.mlirbc`, text otherwise."""
-        save_module(inst._module, path)
-
-
-def save_module(module: Any, path: str | PathLike[str]) -> None:
-    """Write a module whole or not at all; an older file survives a failure."""
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.{os.getpid()}{target.suffix}")
-    try:
-        ir.write_module(module, partial)
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+        ir.write_module(inst._module, path)
 
 
 def _refuse_foreign_bases(name: str, bases: tuple[type, ...]) -> None:

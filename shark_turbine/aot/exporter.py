@@ -10,9 +10,9 @@ from typing import Any, TextIO
 
 import torch
 
-from .. import compiler
+from .. import compiler, ir
 from ..errors import DeclarationError, SourceLocation
-from .compiled_module import CompiledModule, CompiledModuleMeta, save_module
+from .compiled_module import CompiledModule, CompiledModuleMeta
 from .declare.programs import spec_of_program
 from .emit import run_import, verify
 from .trace.torch_export import export_module
@@ -58,7 +58,7 @@ class ExportOutput:
 
     def save_mlir(self, path: str | PathLike[str]) -> None:
         """Write the module: bytecode where the path ends in `.mlirbc`, text otherwise."""
-        save_module(self.mlir_module, path)
+        ir.write_module(self.mlir_module, path)
 
     def import_to(self, phase: str | None) -> None:
         """Lower the module in place: `"import"`, `"input"` or `"full"`.

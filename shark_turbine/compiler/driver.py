@@ -13,10 +13,10 @@ from typing import IO, Any, Literal
 
 from shark_turbine import __version__
 from shark_turbine.errors import CompileError
+from shark_turbine.files import check_target, new_file
 from shark_turbine.signature import FunctionSignature
 
 from . import failures, inputs
-from .files import check_target, new_file
 from .targets import CPU_BACKEND, Target, make_target, merge_flags, resolve
 from .tools import find_tool, run_tool
 from .torch_mlir import lower_for_iree

@@ -90,7 +90,6 @@ def _needs_f64(operation: Any) -> bool:
 def as_file(module: Any) -> Iterator[IO[bytes]]:
     """Write a module as bytecode to a file without a name; it is gone afterwards, in any event."""
     with tempfile.TemporaryFile(prefix="shark_turbine-") as file:
-        # By name, not through the Python file: that would collect all of it in memory first.
-        module.operation.write_bytecode(f"/dev/fd/{file.fileno()}")
+        ir.write_bytecode(module, file)
         file.seek(0)
         yield file

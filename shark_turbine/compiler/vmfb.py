@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from shark_turbine.errors import LoadError
+from shark_turbine.files import new_file
 from shark_turbine.signature import FunctionSignature
-
-from .files import new_file
 
 MANIFEST_NAME = "shark_turbine.json"
 MANIFEST_FORMAT = 1

@@ -56,7 +56,7 @@ class LiteralTable:
         ).result
 
     def _empty_complex(self, tensor: torch.Tensor, result_type: Any) -> Any:
-        """The bindings cannot hold an attribute of no complex numbers: convert one of no floats."""
+        """Convert a literal of no floats: the bindings cannot hold one of no complex numbers."""
         stored = self.literal(tensor.real)
         kind = {torch.complex64: 9, torch.complex128: 10}[tensor.dtype]  # c10::ScalarType
         with self._context:
