@@ -9,7 +9,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
 
 from shark_turbine import dtypes, ir
-from shark_turbine.errors import TracingError
+from shark_turbine.errors import TracingError, UnsupportedTypeError
 
 # Small constants are folded into kernels, and there the compiler cannot convert a resource (bf16 fails to verify).
 _LARGEST_INLINE_BYTES = 1024
@@ -106,9 +106,16 @@ def elements_attribute(tensor: torch.Tensor, element_type: str, context: Any) ->
     shaped = ir.Type.parse(f"tensor<{dims}{element_type}>", context)
     if tensor.numel() == 0:
         return ir.Attribute.parse(f"dense<> : {shaped}", context)
+    if row.name == "complex128":
+        raise UnsupportedTypeError(
+            "a stored tensor is complex128, which IREE's compiler cannot store (it crashes)",
+            got=f"{row}{list(tensor.shape)}",
+            expected="complex64, or two float64 numbers for each element",
+            fix="store torch.view_as_real(x), and use torch.view_as_complex in the function",
+        )
     array = _bytes(tensor)
-    # IREE cannot fill with one complex128, and a resource is never seen as one repeated element.
-    is_small = array.nbytes <= _LARGEST_INLINE_BYTES and row.name != "complex128"
+    # IREE cannot read a resource of 8-bit floats.
+    is_small = array.nbytes <= _LARGEST_INLINE_BYTES or row.name.startswith("f8")
     if row.name == "bool" or is_small:
         return ir.DenseElementsAttr.get(
             array if row.name == "bool" else array.view(row.numpy),

@@ -9,16 +9,29 @@ from typing import Any
 import torch
 
 from shark_turbine import dtypes, ir
+from shark_turbine.errors import UnsupportedTypeError
 from shark_turbine.fx_import import elements_attribute
 
 from ..program import GlobalVar
 from ..spec import External, Inline, Uninitialized, Zero
-from ..types import AbstractScalar, AbstractValue
+from ..types import AbstractScalar, AbstractTensor, AbstractValue
 from .types import scalar_type
 
 
 def emit_global(item: GlobalVar, context: Any) -> None:
-    """Write one global at the insertion point."""
+    """Write one global at the insertion point.
+
+    Raises:
+        UnsupportedTypeError: the compiler cannot store the value.
+    """
+    try:
+        _emit_global(item, context)
+    except UnsupportedTypeError as error:
+        error.name_place(f"@{item.symbol}")
+        raise
+
+
+def _emit_global(item: GlobalVar, context: Any) -> None:
     global_type = type_of(item.type, context)
     attributes = {
         "sym_name": ir.StringAttr.get(item.symbol),
@@ -40,6 +53,9 @@ def type_of(declared: AbstractValue, context: Any) -> Any:
 
 
 def _initial_value(item: GlobalVar, global_type: Any, context: Any) -> Any:
+    if isinstance(item.type, AbstractTensor) and item.type.dtype.is_complex and 0 in item.type.size:
+        # The bindings cannot hold a complex attribute of no elements, and there is none to hold.
+        return ir.Attribute.parse(f"#util.uninitialized : {global_type}", context)
     match item.initial:
         case Inline(value):
             if isinstance(value, torch.Tensor):
