@@ -168,6 +168,11 @@ def leaf_paths(tree: Tree, path: str = "") -> Iterator[tuple[str, int]]:
                 yield from leaf_paths(item, f"{path}[{key!r}]")
 
 
+def flat_structure(count: int) -> Any:
+    """Return the torch `TreeSpec` of a list of `count` leaves."""
+    return _torch_pytree.tree_structure([0] * count)
+
+
 def values_of_spec(spec: Any, leaf: Callable[[], Any]) -> Any:
     """Rebuild the structure of a torch `TreeSpec` with plain dicts, lists and tuples."""
     supply: list[Any] = []

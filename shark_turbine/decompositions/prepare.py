@@ -11,6 +11,8 @@ from torch import fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 
+from shark_turbine.trees import flat_structure
+
 from .checks import insert_checks
 from .graph import graphs
 from .joint_index import join_indices
@@ -34,7 +36,7 @@ def prepare(
             the table in force (see `extend_aot_decompositions`).
     """
     table = current_aot_decompositions() if decomposition_table is None else decomposition_table
-    prepared = program.run_decompositions({**required_decompositions(), **table})
+    prepared = _decompose(program, {**required_decompositions(), **table})
     constants = _constants(prepared)
     for module in graphs(prepared.graph_module):
         rewrite(module.graph)
@@ -44,6 +46,30 @@ def prepare(
         module.graph.lint()
         module.recompile()
     return prepared
+
+
+def _decompose(
+    program: ExportedProgram, table: Mapping[Any, Callable[..., Any]]
+) -> ExportedProgram:
+    """Decompose with a flat list as the result, and put the structure back.
+
+    PyTorch rebuilds results while it traces again. A class that computes when it is rebuilt (the
+    key-value caches of transformers do) would write those computations into the graph.
+    """
+    structure = program.call_spec.out_spec
+    if structure is None or program.module_call_graph[0].signature is None:
+        return program.run_decompositions(dict(table))
+    flat = program._update(program.graph_module, program.graph_signature)
+    _set_result_structure(flat, flat_structure(structure.num_leaves))
+    prepared = flat.run_decompositions(dict(table))
+    _set_result_structure(prepared, structure)
+    return prepared
+
+
+def _set_result_structure(program: ExportedProgram, structure: Any) -> None:
+    entry = program.module_call_graph[0].signature
+    assert entry is not None
+    entry.out_spec = structure
 
 
 def _constants(program: ExportedProgram) -> Callable[[fx.Node], Any]:
