@@ -183,6 +183,14 @@ def export(
             expected="one of the two",
             fix="aot.export(module, x, y), or aot.export(module, args=(x, y))",
         )
+    if isinstance(mdl, type):
+        raise DeclarationError(
+            f"{mdl.__name__} is a class; export an instance of it",
+            where="aot.export",
+            got=f"the class {mdl.__name__}",
+            expected="an nn.Module, a function, an ExportedProgram, or a CompiledModule",
+            fix=f"aot.export({mdl.__name__}(), example_input)",
+        )
     names: Mapping[str, str] = {}
     if isinstance(mdl, torch.export.ExportedProgram):
         program = mdl
