@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -16,13 +18,16 @@ from shark_turbine.errors import CompileError
 from shark_turbine.files import check_target, new_file
 from shark_turbine.signature import FunctionSignature
 
-from . import failures, inputs
+from . import failures, inputs, large_child
 from .targets import CPU_BACKEND, Target, make_target, merge_flags, resolve
-from .tools import find_tool, run_tool
+from .tools import ToolResult, find_tool, run_tool
 from .torch_mlir import lower_for_iree
 from .vmfb import Vmfb, append_manifest, make_manifest
 
 DEFAULT_TIMEOUT = 3600.0
+
+# From this size on a module is compiled by `large_child`, which starts slower and takes less memory.
+LARGE_MODULE = 64 * 2**20
 
 Lowering = Literal["iree", "torch-mlir"]
 
@@ -143,20 +148,24 @@ def compiler_flags(options: Options, facts: inputs.ModuleFacts) -> list[str]:
 def _run_compiler(
     module: Any, facts: inputs.ModuleFacts, options: Options, output: IO[bytes], name: str | None
 ) -> None:
+    flags = compiler_flags(options, facts)
     # The compiler leaves its object files behind when it dies.
     with inputs.as_file(module) as source, TemporaryDirectory(prefix="shark_turbine-") as scratch:
-        command = [
-            find_tool("iree-compile"),
-            *compiler_flags(options, facts),
-            f"/dev/fd/{source.fileno()}",
-            "-o",
-            f"/dev/fd/{output.fileno()}",
-        ]
-        keep_open = (source.fileno(), output.fileno())
+        files = (source.fileno(), output.fileno())
+
+        def run(command: Sequence[str]) -> ToolResult:
+            return run_tool(command, keep_open=files, timeout=options.timeout, scratch=scratch)
+
+        source_path, output_path = (f"/dev/fd/{descriptor}" for descriptor in files)
+        is_large = os.fstat(files[0]).st_size >= LARGE_MODULE
         try:
-            result = run_tool(
-                command, keep_open=keep_open, timeout=options.timeout, scratch=scratch
-            )
+            result = None
+            if is_large:
+                child = [sys.executable, "-I", large_child.__file__]
+                result = run([*child, source_path, output_path, *flags])
+            if result is None or result.status != 0:
+                # It knows more options, and its diagnostics are what `failures` reads.
+                result = run([find_tool("iree-compile"), *flags, source_path, "-o", output_path])
         except TimeoutError as error:
             raise failures.took_too_long(name, options.timeout) from error
     if result.status != 0:
