@@ -103,7 +103,7 @@ def test_a_document_runs_from_top_to_bottom(path: Path, tmp_path: Path) -> None:
 
 def test_the_tutorial_and_the_guides_are_among_the_documents() -> None:
     names = {path.name for path in DOCUMENTS}
-    assert {"tutorial.md", "dynamic-shapes.md", "globals.md"} <= names
+    assert {"tutorial.md", "dynamic-shapes.md", "globals.md", "errors.md"} <= names
 
 
 def test_what_was_not_printed_is_noticed() -> None:
