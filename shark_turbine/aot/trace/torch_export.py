@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -59,10 +60,21 @@ def _export(
     dynamic_shapes: Any,
     strict: bool,
 ) -> torch.export.ExportedProgram:
-    with quiet_torch():
-        return torch.export.export(
-            module, args, dict(kwargs), dynamic_shapes=dynamic_shapes, strict=strict
-        )
+    try:
+        with quiet_torch():
+            return torch.export.export(
+                module, args, dict(kwargs), dynamic_shapes=dynamic_shapes, strict=strict
+            )
+    finally:
+        if strict:
+            _return_freed_memory()
+
+
+def _return_freed_memory() -> None:
+    """Give the C library's free memory back: TorchDynamo copied every parameter and dropped it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _explain_strict_failure(
