@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from shark_turbine import ir
 
-from ..types import AbstractI64, AbstractScalar, ValueType
+from ..types import AbstractI32, AbstractI64, AbstractScalar, TensorType, ValueType
 from .scalars import emit_cast
 from .types import builtin_type
 
@@ -30,9 +32,11 @@ def to_torch(
         return _convert(_FROM_BUILTIN[wide.name], torch_type, value)
     target = builtin_type(parameter, context)
     if isinstance(given, AbstractScalar):
-        value = _convert("tensor.from_elements", target, value)
+        value = _to_tensor(value, given, target, context)
     elif value.type != target:
-        value = ir.tensor.CastOp(target, value).result
+        # IREE would check the size itself, before our own check and in its own words.
+        hidden = _convert("util.optimization_barrier", value.type, value)
+        value = ir.tensor.CastOp(target, hidden).result
     return _convert("torch_c.from_builtin_tensor", torch_type, value)
 
 
@@ -42,6 +46,23 @@ def from_torch(value: Any, kind: ValueType, context: Any) -> Any:
     if isinstance(kind, AbstractScalar):
         return _convert(_TO_BUILTIN[kind.name], target, value)
     return _convert("torch_c.to_builtin_tensor", target, value)
+
+
+def _to_tensor(value: Any, given: AbstractScalar, target: Any, context: Any) -> Any:
+    """Make a tensor of no dims of a number; IREE cannot make one of an `i1` that is an argument."""
+    if given.name != "bool":
+        return _convert("tensor.from_elements", target, value)
+    wide = emit_cast(value, given, AbstractI32, context)
+    elements = builtin_type(TensorType(torch.int32, ()), context)
+    number = _convert("tensor.from_elements", elements, wide)
+    zero = ir.Attribute.parse("dense<0> : tensor<i32>", context)
+    not_equal = ir.IntegerAttr.get(ir.IntegerType.get_signless(64, context), 1)
+    return ir.Operation.create(
+        "arith.cmpi",
+        results=[target],
+        operands=[number, ir.arith.ConstantOp(elements, zero).result],
+        attributes={"predicate": not_equal},
+    ).result
 
 
 def _convert(operation: str, target: Any, value: Any) -> Any:

@@ -46,17 +46,33 @@ def emit_comparison(
     operator: str, left: Any, right: Any, kind: AbstractScalar, context: Any
 ) -> Any:
     """Write a comparison of two numbers of type `kind`; gives an `i1`."""
+    if kind.is_float and operator in ("==", "!=") and left == right:
+        return _emit_self_comparison(operator, left, kind, context)
     flag = ir.IntegerType.get_signless(1, context)
     table, name = (
         (_COMPARE_FLOAT, "arith.cmpf") if kind.is_float else (_COMPARE_INTEGER, "arith.cmpi")
     )
-    predicate = ir.IntegerAttr.get(ir.IntegerType.get_signless(64, context), table[operator])
+    predicate = _predicate(table[operator], context)
     if kind.name == "bool" and operator not in ("==", "!="):
         # An i1 that is 1 would compare as -1.
-        predicate = ir.IntegerAttr.get(
-            ir.IntegerType.get_signless(64, context), table[operator] + 4
-        )
+        predicate = _predicate(table[operator] + 4, context)
     return _create(name, flag, (left, right), {"predicate": predicate})
+
+
+def _emit_self_comparison(operator: str, value: Any, kind: AbstractScalar, context: Any) -> Any:
+    """Write `x == x`, false for NaN alone: IREE folds it to true where it is so written."""
+    zero = emit_constant(0.0, kind, context)
+    below = emit_comparison("<", value, zero, kind, context)
+    above = emit_comparison(">=", value, zero, kind, context)
+    flag = ir.IntegerType.get_signless(1, context)
+    is_number = _create("arith.ori", flag, (below, above))
+    if operator == "==":
+        return is_number
+    return _create("arith.cmpi", flag, (below, above), {"predicate": _predicate(0, context)})
+
+
+def _predicate(number: int, context: Any) -> Any:
+    return ir.IntegerAttr.get(ir.IntegerType.get_signless(64, context), number)
 
 
 def emit_cast(value: Any, source: AbstractScalar, target: AbstractScalar, context: Any) -> Any:

@@ -155,9 +155,7 @@ TEXT_ENCODERS = (
     ),
     Family(
         "mpnet",
-        _build(
-            "MPNetModel", "MPNetConfig", **{**SMALL, "max_position_embeddings": POSITIONS + 2}
-        ),
+        _build("MPNetModel", "MPNetConfig", **{**SMALL, "max_position_embeddings": POSITIONS + 2}),
         text("right"),
         TEXT,
     ),
@@ -189,9 +187,7 @@ DECODERS = (
     ),
     Family(
         "mistral",
-        _build(
-            "MistralForCausalLM", "MistralConfig", use_cache=False, sliding_window=6, **GROUPED
-        ),
+        _build("MistralForCausalLM", "MistralConfig", use_cache=False, sliding_window=6, **GROUPED),
         text("left"),
         TEXT,
     ),

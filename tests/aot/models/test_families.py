@@ -3,25 +3,19 @@
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import iree.runtime
 import pytest
 import torch
 import transformers
-from torch.export import Dim
 from transformers.integrations.executorch import register_dynamic_cache_export_support
 
 from shark_turbine import aot, runtime
-from shark_turbine.errors import ContractError, DimensionError
 
-from .families import DECODERS, FAMILIES, POSITIONS, TEXT, Family, Size, text
+from .families import DECODERS, FAMILIES, TEXT, Family, Size, text
 
 CAUSAL = {family.name: family for family in DECODERS}
-BERT = next(family for family in FAMILIES if family.name == "bert")
 
 
 @pytest.fixture(autouse=True)
@@ -92,9 +86,7 @@ def test_key_value_cache_as_a_result() -> None:
     model = CAUSAL["llama"].model()
     model.config.use_cache = True
     inputs = text("left")
-    output = aot.export(
-        model, kwargs=inputs(Size(2, 8)), dynamic_shapes=TEXT, strict_export=False
-    )
+    output = aot.export(model, kwargs=inputs(Size(2, 8)), dynamic_shapes=TEXT, strict_export=False)
     loaded = load(output)
     for size in (Size(2, 8), Size(3, 11)):
         compare(loaded, model, inputs(size))
