@@ -143,34 +143,6 @@ def frexp(tensor: Tensor) -> tuple[Tensor, Tensor]:
     )
 
 
-@required(aten.pow.Tensor_Tensor)
-def pow_of_integers(base: Tensor, exponent: Tensor) -> Tensor:
-    """Raise integers to integers by squaring: six bits of exponent reach every int64."""
-    if not is_exact(torch.result_type(base, exponent)):
-        return NotImplemented
-    dtype = torch.result_type(base, exponent)
-    base, exponent = base.to(torch.int64), exponent.to(torch.int64)
-    result, factor = torch.ones_like(base * exponent), base
-    for bit in range(6):
-        odd = torch.bitwise_and(torch.bitwise_right_shift(exponent, bit), 1) != 0
-        result = torch.where(odd, result * factor, result)
-        factor = factor * factor
-    even = torch.bitwise_and(exponent, 1) == 0
-    # Beyond 63 only 0, 1 and -1 stay what they are; everything even has run over to 0.
-    small = torch.where(base == -1, torch.where(even, 1, -1), torch.where(base == 1, 1, 0))
-    whole = torch.logical_and(exponent >= 0, exponent < 64)
-    result = torch.where(whole, result, small)
-    return result.to(dtype)
-
-
-@required(aten.clamp.default)
-def clamp(tensor: Tensor, min: Any = None, max: Any = None) -> Tensor:
-    """Clamp an integer tensor by float limits in floats, as eager promotes."""
-    if not is_exact(tensor.dtype) or not (isinstance(min, float) or isinstance(max, float)):
-        return NotImplemented
-    return torch.clamp(tensor.to(torch.get_default_dtype()), min, max)
-
-
 @required(aten.i0.default)
 def i0(tensor: Tensor) -> Tensor:
     """Evaluate the modified Bessel function of order 0 by its Chebyshev-like polynomials.

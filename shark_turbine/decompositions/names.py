@@ -23,7 +23,7 @@ conv_transpose3d.input einsum.default fft_fft.default fft_ifft.default fft_rfft.
 fliplr.default flipud.default group_norm.default instance_norm.default isfinite.default
 item.default layer_norm.default linalg_det.default linalg_slogdet.default linear.default
 log_softmax.int matmul.default max.other max_pool1d.default max_pool2d.default max_pool3d.default
-min.other outer.default pad.default prelu.default relu6.default rms_norm.default selu.default
+min.other outer.default pad.default prelu.default rms_norm.default selu.default
 size.int softmax.int square.default stft.default tile.default type_as.default
 upsample_nearest1d.vec upsample_nearest2d.vec where.Scalar
 where.ScalarOther where.ScalarSelf
@@ -43,8 +43,8 @@ batch_norm_backward.default bitwise_and.Scalar_Tensor bitwise_left_shift.Scalar_
 bitwise_right_shift.Scalar_Tensor
 bitwise_xor.Scalar_Tensor block_diag.default bucketize.Scalar conj_physical.default
 copysign.Scalar cudnn_batch_norm.default cudnn_batch_norm_backward.default
-diagonal_backward.default digamma.default dist.default erfc.default frexp.Tensor glu_backward.default grid_sampler_2d.default hann_window.default hardsigmoid_backward.default
-hardswish_backward.default huber_loss.default huber_loss_backward.default hypot.default i0.default
+diagonal_backward.default digamma.default dist.default frexp.Tensor glu_backward.default grid_sampler_2d.default hann_window.default hardsigmoid_backward.default
+hardswish_backward.default huber_loss.default huber_loss_backward.default i0.default
 igamma.default igammac.default index_add.default index_copy.default index_fill.int_Scalar
 index_fill.int_Tensor is_same_size.default isin.Scalar_Tensor isin.Tensor_Scalar
 isin.Tensor_Tensor lgamma.default lift.default lift_fresh.default
@@ -73,11 +73,12 @@ expand_copy.default permute_copy.default select_copy.int slice_copy.Tensor squee
 squeeze_copy.dim t_copy.default transpose_copy.int unbind_copy.int unfold_copy.default
 unsqueeze_copy.default view_copy.default view_copy.dtype split_with_sizes_copy.default
 _log_softmax_backward_data.default _softmax_backward_data.default _to_copy.default
-_weight_norm_interface.default binary_cross_entropy_backward.default clamp_max.Tensor
-clamp_min.Tensor elu_backward.default embedding_dense_backward.default frac.default
+_weight_norm_interface.default binary_cross_entropy_backward.default
+elu_backward.default embedding_dense_backward.default frac.default
 gelu_backward.default hardtanh_backward.default isneginf.default isposinf.default
 leaky_relu_backward.default lerp.Scalar lerp.Tensor linalg_vector_norm.default
-log_sigmoid_backward.default log_sigmoid_forward.default logaddexp.default logaddexp2.default
+log_sigmoid_backward.default log_sigmoid_forward.default logaddexp.default logaddexp2.default logsumexp.default
+clamp_max.Tensor clamp_min.Tensor
 masked_fill.Scalar masked_fill.Tensor max_pool2d_with_indices_backward.default
 mse_loss_backward.default nan_to_num.default native_batch_norm_backward.default
 native_dropout_backward.default native_group_norm.default native_group_norm_backward.default

@@ -44,7 +44,6 @@ def meshgrid(tensors: list[Tensor], indexing: str = "ij") -> list[Tensor]:
         view[position] = -1
         grids.append(vector.reshape(view).expand(shape))
     if swapped:
-        grids = [grid.transpose(0, 1) for grid in grids]
         grids[0], grids[1] = grids[1], grids[0]
     return grids
 

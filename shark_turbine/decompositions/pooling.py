@@ -63,12 +63,13 @@ def _exact_max_pool(operator: Any, rank: int) -> Callable[..., Any]:
         tensor: Tensor,
         kernel_size: Sequence[int],
         stride: Sequence[int] = (),
-        padding: Sequence[int] = (0,),
-        dilation: Sequence[int] = (1,),
+        padding: Sequence[int] = (0,) * rank,
+        dilation: Sequence[int] = (1,) * rank,
         ceil_mode: bool = False,
     ) -> Any:
         if tensor.dim() != rank + 2:
-            return batched(tensor, kernel_size, stride, padding, dilation, ceil_mode)
+            steps = list(stride or kernel_size)
+            return batched(tensor, kernel_size, steps, list(padding), list(dilation), ceil_mode)
         kernel, steps, edges, spread = (
             list(sizes) * (rank if len(sizes) == 1 else 1)
             for sizes in (kernel_size, stride or kernel_size, padding, dilation)
@@ -143,7 +144,8 @@ def avg_pool2d(
     divisor_override: int | None = None,
 ) -> Tensor:
     """Leave out what no window reaches, where there is a single window."""
-    options = (padding, ceil_mode, count_include_pad, divisor_override)
+    options = (list(padding), ceil_mode, count_include_pad, divisor_override)
+    stride = list(stride or kernel_size)
     if tensor.dim() == 3:
         return aten.avg_pool2d.default(tensor.unsqueeze(0), kernel_size, stride, *options).squeeze(
             0

@@ -7,6 +7,8 @@ A decomposition may return NotImplemented for arguments that need none: the oper
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
+from threading import local
 from typing import Any
 
 from torch._ops import OpOverload
@@ -24,5 +26,36 @@ def required(*operators: OpOverload) -> Callable[[Decomposition], Decomposition]
         for operator in operators:
             REQUIRED[operator] = function
         return function
+
+    return register
+
+
+class _Inside(local):
+    """The wrappers that are at work in this thread."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+
+_inside = _Inside()
+
+
+def wrapping(*operators: OpOverload) -> Callable[[Decomposition], Decomposition]:
+    """Register a decomposition that uses the operator itself: there it stays whole."""
+
+    def register(function: Decomposition) -> Decomposition:
+        name = function.__qualname__
+
+        @wraps(function)
+        def once(*arguments: Any, **keywords: Any) -> Any:
+            if name in _inside.names:
+                return NotImplemented
+            _inside.names.add(name)
+            try:
+                return function(*arguments, **keywords)
+            finally:
+                _inside.names.discard(name)
+
+        return required(*operators)(once)
 
     return register

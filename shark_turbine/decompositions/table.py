@@ -24,6 +24,7 @@ from . import (  # noqa: F401  (the modules of decompositions register them)
     indexing,
     names,
     normalization,
+    numbers,
     ordering,
     own,
     pooling,
