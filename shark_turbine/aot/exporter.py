@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -231,5 +232,6 @@ def _label(mdl: Any) -> str:
 
 def _location(mdl: Any) -> SourceLocation | None:
     function = mdl.forward if isinstance(mdl, torch.nn.Module) else mdl
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    # Decorated functions name what they wrap: transformers decorates every `forward`.
+    code = getattr(inspect.unwrap(getattr(function, "__func__", function)), "__code__", None)
     return None if code is None else SourceLocation.from_function(code)

@@ -130,14 +130,16 @@ class _FunctionModule(torch.nn.Module):
         if getattr(inner, "__code__", None) is not None:
             _fx_proxy._register_stack_trace_anchor(inner)
 
-        def forward(*args: Any, **kwargs: Any) -> Any:
+        # torch notes the lines of frames called `forward` as the user's; this one is not.
+        def call(*args: Any, **kwargs: Any) -> Any:
             return function(*args, **kwargs)
 
-        forward.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
-        self.forward = forward
+        call.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+        self.forward = call
 
 
 def _location(target: Any) -> SourceLocation | None:
     function = target.forward if isinstance(target, torch.nn.Module) else target
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    # Decorated functions name what they wrap: transformers decorates every `forward`.
+    code = getattr(inspect.unwrap(getattr(function, "__func__", function)), "__code__", None)
     return None if code is None else SourceLocation.from_function(code)
