@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -210,12 +211,10 @@ def _wrong_shape(value: Any, argument: Argument, where: str) -> ArgumentError:
 def _unequal(
     first: tuple[int, str], second: tuple[int, str], dim: str, where: str
 ) -> ArgumentError:
-    return ArgumentError(
-        f"{second[1]} must equal {first[1]}: both are the dim {dim!r}",
-        where=where,
-        got=f"{second[1]} = {second[0]}, {first[1]} = {first[0]}",
-        expected="equal sizes",
-    )
+    what = f"{first[1]} ({first[0]}) must equal {second[1]} ({second[0]})"
+    # A dim that its user did not name has a name that only says that it is the same dim.
+    named = not re.fullmatch(r"d\d+", dim)
+    return ArgumentError(f"{what}: both are {dim!r}" if named else what, where=where)
 
 
 def _elsewhere(value: Any, argument: Argument, where: str) -> ArgumentError:

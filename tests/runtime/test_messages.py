@@ -202,9 +202,7 @@ WRONG_CALLS: dict[str, tuple[Call, str]] = {
     "unequal dims": (
         lambda m: m.rows(ROWS, ROWS[:2]),
         """
-        basic.rows: b.shape[0] must equal a.shape[0]: both are the dim 'n'
-          got:      b.shape[0] = 2, a.shape[0] = 3
-          expected: equal sizes
+        basic.rows: a.shape[0] (3) must equal b.shape[0] (2): both are 'n'
         """,
     ),
     "a list": (

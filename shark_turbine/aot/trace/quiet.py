@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from typing import TextIO
 
 # They print a graph or a stack for failures that are raised as well.
 _CHATTY = (
@@ -30,9 +33,24 @@ def quiet_torch() -> Iterator[None]:
     for logger in quieted:
         logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(_WithoutGraphs(sys.stderr)):
             warnings.simplefilter("ignore")
             yield
     finally:
         for logger, level in zip(quieted, levels, strict=True):
             logger.setLevel(level)
+
+
+class _WithoutGraphs(io.TextIOBase):
+    """The error stream, less the half-traced graphs that torch.export prints when it fails."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        if "def forward(self" not in text:
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
