@@ -43,6 +43,9 @@ class NumbersModule(aot.CompiledModule):
     def compare(self, a=I64, b=I64, x=F32):
         return a == b, a != b, a < b, a <= b, a > b, a >= b, x < 1, x != x, 3 > a
 
+    def compare_floats(self, x=F32, y=F64):
+        return x == y, x != y, x < y, x <= y, x > y, x >= y, x == x, y != y, y >= y
+
     def booleans(self, a=aot.AbstractBool, b=aot.AbstractBool):
         return a == b, a != b, a < b, a >= b
 
@@ -99,6 +102,13 @@ def test_comparisons(numbers: Any, a: int, b: int, x: float) -> None:
     for p in (False, True):
         for q in (False, True):
             assert numbers.loaded.booleans(p, q) == (p == q, p != q, p < q, p >= q)
+
+
+@pytest.mark.parametrize("x", [0.5, math.nan, math.inf])
+@pytest.mark.parametrize("y", [0.5, math.nan, -math.inf])
+def test_comparisons_with_nan_are_pythons(numbers: Any, x: float, y: float) -> None:
+    expected = (x == y, x != y, x < y, x <= y, x > y, x >= y, x == x, y != y, y >= y)
+    assert numbers.loaded.compare_floats(x, y) == expected
 
 
 def test_sizes_are_numbers(numbers: Any) -> None:

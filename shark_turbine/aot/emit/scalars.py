@@ -46,8 +46,11 @@ def emit_comparison(
     operator: str, left: Any, right: Any, kind: AbstractScalar, context: Any
 ) -> Any:
     """Write a comparison of two numbers of type `kind`; gives an `i1`."""
-    if kind.is_float and operator in ("==", "!=") and left == right:
+    if kind.is_float and operator in ("==", "!=", "<=", ">=") and left == right:
         return _emit_self_comparison(operator, left, kind, context)
+    if kind.is_float and operator == ">=":
+        # IREE's VM says that NaN >= x; it knows better of <=.
+        return emit_comparison("<=", right, left, kind, context)
     flag = ir.IntegerType.get_signless(1, context)
     table, name = (
         (_COMPARE_FLOAT, "arith.cmpf") if kind.is_float else (_COMPARE_INTEGER, "arith.cmpi")
@@ -60,13 +63,13 @@ def emit_comparison(
 
 
 def _emit_self_comparison(operator: str, value: Any, kind: AbstractScalar, context: Any) -> Any:
-    """Write `x == x`, false for NaN alone: IREE folds it to true where it is so written."""
+    """Write `x == x`, false for NaN alone: IREE folds it to true where it is written so."""
     zero = emit_constant(0.0, kind, context)
     below = emit_comparison("<", value, zero, kind, context)
     above = emit_comparison(">=", value, zero, kind, context)
     flag = ir.IntegerType.get_signless(1, context)
     is_number = _create("arith.ori", flag, (below, above))
-    if operator == "==":
+    if operator != "!=":
         return is_number
     return _create("arith.cmpi", flag, (below, above), {"predicate": _predicate(0, context)})
 
