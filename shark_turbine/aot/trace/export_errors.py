@@ -25,6 +25,11 @@ _SYMBOL = re.compile(r"\bs\d+\b")
 _BAD_ARGUMENT = re.compile(r"(?:inputs with type `|Unsupported input type )(<class '.+?'>)")
 _BAD_RESULT = re.compile(r"Found (<class '.+?'>) in output")
 
+_OWN_CACHE = (
+    "model.config.use_cache = False, or call register_dynamic_cache_export_support() "
+    "of transformers.integrations.executorch first"
+)
+
 _TORCH = os.path.dirname(torch.__file__)
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
 _STANDARD_LIBRARY = sysconfig.get_path("stdlib")
@@ -120,7 +125,9 @@ def _wrong_value(text: str, description: CallDescription) -> TracingError | None
             location=location,
             got=result.group(1),
             expected="tensors, numbers, None, and dicts, lists and tuples of them",
-            fix="return a tuple or a dict of tensors",
+            fix=_OWN_CACHE
+            if "transformers.cache_utils" in result.group(1)
+            else "return a tuple or a dict of tensors",
         )
     return None
 
