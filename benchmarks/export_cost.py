@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What exporting and compiling cost, for a random BERT with its weights inside the artifact.
+
+Prints the time of `aot.export` against `torch.export.export` alone, and the peak resident memory of
+export + compile, this process and its children together, as a multiple of the weights::
+
+    python benchmarks/export_cost.py [--layers 12] [--hidden 768] [--length 128] [--repeat 2]
+
+A second process reads /proc every 20 ms: a thread of this one would sleep while compiled code holds
+Python's lock, which is when memory peaks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+_SAMPLER = """
+import json, os, select, sys, time
+root, own, rows = int(sys.argv[1]), os.getpid(), []
+
+def fields(pid):
+    found = {}
+    with open(f"/proc/{pid}/status") as status:
+        for line in status:
+            key, _, rest = line.partition(":")
+            if key in ("VmRSS", "RssAnon"):
+                found[key] = int(rest.split()[0]) * 1024
+    return found.get("VmRSS", 0), found.get("RssAnon", 0)
+
+def descendants(pid):
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children") as children:
+                for child in map(int, children.read().split()):
+                    if child != own:
+                        yield child
+                        yield from descendants(child)
+    except OSError:
+        return
+
+print("ready", flush=True)
+while not select.select([0], [], [], 0.02)[0]:
+    try:
+        now, parent, child = time.monotonic(), fields(root), [0, 0]
+    except OSError:
+        break
+    for pid in list(descendants(root)):
+        try:
+            child = [a + b for a, b in zip(child, fields(pid))]
+        except OSError:
+            pass
+    rows.append((now, *parent, *child))
+json.dump(rows, sys.stdout)
+"""
+
+
+class Sampler:
+    """Reads the memory of this process and its children until asked for what it saw."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _SAMPLER, str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._process.stdout is not None
+        self._process.stdout.readline()
+
+    def rows(self) -> list[list[float]]:
+        output, _ = self._process.communicate(b"q")
+        return json.loads(output)
+
+
+def resident() -> int:
+    """Return the bytes of this process in memory."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def make_bert(layers: int, hidden: int, vocabulary: int) -> Any:
+    """Return a random BERT in eval mode; its parameters share no memory with anything."""
+    import torch
+    import transformers
+
+    config = transformers.BertConfig(
+        num_hidden_layers=layers,
+        hidden_size=hidden,
+        intermediate_size=4 * hidden,
+        num_attention_heads=max(hidden // 64, 1),
+        vocab_size=vocabulary,
+    )
+    torch.manual_seed(0)
+    return transformers.BertModel(config).eval()
+
+
+def example(length: int) -> dict[str, Any]:
+    """Return ids and a mask with padding."""
+    import torch
+
+    ids = torch.randint(0, 1000, (1, length))
+    mask = torch.ones_like(ids)
+    mask[:, length // 2 :] = 0
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+@contextmanager
+def phase(spans: dict[str, tuple[float, float]], name: str) -> Iterator[None]:
+    """Note from when to when something ran."""
+    gc.collect()
+    start = time.monotonic()
+    yield
+    spans[name] = (start, time.monotonic())
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Run everything once and return the numbers."""
+    import torch
+
+    from shark_turbine import aot
+
+    tiny = make_bert(1, 64, 100)
+    small = {key: value[:, :16] % 90 for key, value in example(16).items()}
+    torch.export.export(tiny, (), small, strict=options.strict)
+    aot.export(tiny, kwargs=small, strict_export=options.strict).compile()
+    del tiny
+    gc.collect()
+
+    base = resident()
+    sampler = Sampler()
+    spans: dict[str, tuple[float, float]] = {}
+    with phase(spans, "model"):
+        model = make_bert(options.layers, options.hidden, options.vocabulary)
+        inputs = example(options.length)
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    with phase(spans, "aot.export"):
+        output = aot.export(model, kwargs=inputs, strict_export=options.strict)
+    with phase(spans, "compile"):
+        vmfb = output.compile()
+    size = vmfb.size
+    del output, vmfb
+    with phase(spans, "torch.export.export"):
+        torch.export.export(model, (), inputs, strict=options.strict)
+    for number in range(1, options.repeat):
+        with phase(spans, f"aot.export {number + 1}"):
+            aot.export(model, kwargs=inputs, strict_export=options.strict)
+        with phase(spans, f"torch.export.export {number + 1}"):
+            torch.export.export(model, (), inputs, strict=options.strict)
+    return {
+        "base": base,
+        "weights": weights,
+        "vmfb": size,
+        "spans": spans,
+        "rows": sampler.rows(),
+    }
+
+
+def report(found: dict[str, Any]) -> None:
+    """Print the table."""
+    mib, weights, base = 2**20, found["weights"], found["base"]
+    print(f"weights {weights / mib:.0f} MiB, vmfb {found['vmfb'] / mib:.0f} MiB")
+    print(f"base process (everything imported, no model) {base / mib:.0f} MiB")
+    print(f"{'phase':24}{'seconds':>9}{'parent':>9}{'children':>10}{'together':>10}{'anon':>8}")
+    together = 0.0
+    for name, (start, end) in found["spans"].items():
+        rows = [row for row in found["rows"] if start <= row[0] <= end] or [[0, base, 0, 0, 0]]
+        parent = max(row[1] for row in rows)
+        children = max(row[3] for row in rows)
+        both = max(row[1] + row[3] for row in rows)
+        anonymous = max(row[2] + row[4] for row in rows)
+        shown = [(parent - base), children, (both - base), anonymous]
+        cells = "".join(
+            f"{value / weights:>{width - 1}.2f}x"
+            for value, width in zip(shown, (9, 10, 10, 8), strict=True)
+        )
+        print(f"{name:24}{end - start:>9.2f}{cells}")
+        if name in ("aot.export", "compile"):
+            together = max(together, both - base)
+    print(f"peak of export + compile above the base process: {together / weights:.2f} x weights")
+    ours, theirs = (
+        min(end - start for name, (start, end) in found["spans"].items() if name.startswith(kind))
+        for kind in ("aot.export", "torch.export.export")
+    )
+    print(
+        f"aot.export {ours:.2f} s, torch.export.export alone {theirs:.2f} s: {ours / theirs:.2f} x"
+    )
+
+
+def main() -> None:
+    """Parse the command line, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--hidden", type=int, default=768)
+    parser.add_argument("--vocabulary", type=int, default=30522)
+    parser.add_argument("--length", type=int, default=128)
+    parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--not-strict", dest="strict", action="store_false")
+    warnings.simplefilter("ignore")
+    report(measure(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
