@@ -70,7 +70,9 @@ def test_every_error_is_also_a_builtin_one(name: str, builtin: type[Exception]) 
 
 def test_declaring_and_tracing_name_the_running_line(tmp_path: Path) -> None:
     script = tmp_path / "user.py"
-    script.write_text("from shark_turbine.errors import DeclarationError\n\nraise DeclarationError('no')\n")
+    script.write_text(
+        "from shark_turbine.errors import DeclarationError\n\nraise DeclarationError('no')\n"
+    )
     with pytest.raises(DeclarationError) as caught:
         runpy.run_path(str(script))
     assert caught.value.location == SourceLocation(str(script), 3)

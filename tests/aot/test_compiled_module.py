@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# ruff: noqa: B006, B008  defaults of procedures are their signatures
 """CompiledModule from the class body to results: every way to declare and to call, against eager."""
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class CallsModule(BaseModule):
     def tree(self, tree={"a": A(4), "b": [A(4)]}, *, bias=A(4)):
         return self.structured(tree, bias, bias, flag=True, scale=2.0)
 
-    def annotated(self, x: A(4), y: (A(4), A(4)) = (A(4), A(4))):  # noqa: B008
+    def annotated(self, x: A(4), y: (A(4), A(4)) = (A(4), A(4))):
         return y[1], x, y[0]
 
     def mutated(self, x=A(4)):
@@ -259,7 +260,7 @@ def test_a_context_is_used_and_shared() -> None:
 
 
 def test_saving(tmp_path: Any) -> None:
-    from iree.compiler.ir import Module  # noqa: PLC0415  the bindings are slow to import
+    from iree.compiler.ir import Module
 
     class OneModule(aot.CompiledModule):
         def run(self, x=A(2)):

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# ruff: noqa: B008  defaults of procedures are their signatures
 """Contracts of public functions hold in the artifact, whichever client calls it."""
 
 from __future__ import annotations

@@ -44,7 +44,9 @@ def module_of(dtype: torch.dtype) -> type:
 
     class DTypeModule(aot.CompiledModule):
         state = aot.export_global(values, mutable=True)
-        fixed = aot.export_global_tree([values.clone(), values.repeat(400), values[:0].reshape(0, 3)])
+        fixed = aot.export_global_tree(
+            [values.clone(), values.repeat(400), values[:0].reshape(0, 3)]
+        )
 
         @aot.jittable
         def pick(x: Any) -> Any:

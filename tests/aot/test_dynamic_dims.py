@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# ruff: noqa: B006, B008  defaults of procedures are their signatures
 """Dynamic dims in every form, at several sizes each, against eager."""
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class DynamicModule(aot.CompiledModule):
         return self.softmax(x, constraints=[x.dynamic_dim(1)])
 
     def between(self, x=A(None)):
-        return self.head(x, constraints=[x.dynamic_dim(0) <= 10, 2 <= x.dynamic_dim(0)])
+        return self.head(x, constraints=[x.dynamic_dim(0) <= 10, x.dynamic_dim(0) >= 2])
 
     def names(self, a=A("n", 3), b=A("n", 3), c=A("m")):
         return self.add(a, b), c

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# ruff: noqa: B008  defaults of procedures are their signatures
 """`aot.export` of everything that it takes, compiled, run and compared with eager."""
 
 from __future__ import annotations
@@ -50,9 +51,7 @@ def test_a_module_has_the_documented_names(build: Any) -> None:
 
 
 def test_names_arguments_and_keywords(build: Any) -> None:
-    built = build(
-        MLP, args=(X,), kwargs={"scale": 2.0}, module_name="net", function_name="forward"
-    )
+    built = build(MLP, args=(X,), kwargs={"scale": 2.0}, module_name="net", function_name="forward")
     assert built.mlir.startswith("module @net {")
     same(built.loaded.forward(X, scale=2.0), MLP(X, scale=2.0).detach())
     same(built.loaded.forward(x=X, scale=2.0), MLP(X, scale=2.0).detach())
@@ -79,7 +78,9 @@ def test_functions_of_every_result(build: Any) -> None:
         }
 
     tree = {"a": torch.arange(3), "b": [torch.ones(1)]}
-    built = build(results, X, tree, dynamic_shapes={"x": {0: Dim("n")}, "tree": {"a": {}, "b": [{}]}})
+    built = build(
+        results, X, tree, dynamic_shapes={"x": {0: Dim("n")}, "tree": {"a": {}, "b": [{}]}}
+    )
     for x in (X, torch.randn(5, 4)):
         got, expected = built.loaded.main(x, tree), results(x, tree)
         same(got["total"], expected["total"])
@@ -167,7 +168,9 @@ def test_dynamic_shapes_are_contracts(build: Any, name: str) -> None:
     function, examples, shapes, good, bad, message = SHAPES[name]
     dims = shapes(Dim("n", min=0 if name == "equal" else 2))
     built = build(
-        function, *[torch.randn(s) for s in examples], dynamic_shapes=dict(zip("xy", dims, strict=True))
+        function,
+        *[torch.randn(s) for s in examples],
+        dynamic_shapes=dict(zip("xy", dims, strict=True)),
     )
     for sizes in good:
         tensors = [torch.randn(size) for size in sizes]
@@ -253,10 +256,10 @@ def test_saving_keeps_an_old_file_when_it_fails(
         assert "@main" in str(Module.parse(text.read_text()))
         assert "@main" in str(Module.parse(bytecode.read_bytes()))
     before = text.read_bytes()
-    with pytest.raises(OSError, match="m.mlir"):
+    with pytest.raises(OSError, match=r"m\.mlir"):
         output.save_mlir(tmp_path / "missing" / "m.mlir")
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("the disk m.mlir")))
-    with pytest.raises(OSError, match="m.mlir"):
+    with pytest.raises(OSError, match=r"m\.mlir"):
         output.save_mlir(text)
     assert text.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.mlir", "m.mlirbc"]
@@ -280,4 +283,3 @@ def test_lowering_in_place() -> None:
     output.import_to("full")
     assert "torch.aten" not in str(output.mlir_module)
     output.verify()
-

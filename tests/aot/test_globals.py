@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# ruff: noqa: B008  defaults of procedures are their signatures
 """Module state from the class body to calls: every form of a global, read, stored and shared."""
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class StateModule(aot.CompiledModule):
     rate = aot.export_global(0.5, mutable=True)
     flag = aot.export_global(True, mutable=True)
     small = aot.export_global(aot.AbstractI32, mutable=True)
-    state = aot.export_global_tree({"h": torch.zeros(2), "layers": [A(2), torch.ones(2)]}, mutable=True)
+    state = aot.export_global_tree(
+        {"h": torch.zeros(2), "layers": [A(2), torch.ones(2)]}, mutable=True
+    )
 
     run_tied = aot.jittable(TIED)
     run_norm = aot.jittable(NORM.forward)
@@ -63,7 +66,7 @@ class StateModule(aot.CompiledModule):
         return self.params["embed.weight"], self.params["project.weight"]
 
     def names(self):
-        return {key: value for key, value in self.params.items()}
+        return dict(self.params.items())
 
     def get(self):
         return self.inline

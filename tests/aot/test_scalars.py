@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# ruff: noqa: B008  defaults of procedures are their signatures
 """Numbers at the edges of compiled functions: arguments, results, arithmetic as Python does it."""
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class NumbersModule(aot.CompiledModule):
         return a + b, a + c, b / 2, a + 0.5, a * d, d + d
 
     def compare(self, a=I64, b=I64, x=F32):
-        return a == b, a != b, a < b, a <= b, a > b, a >= b, x < 1, x != x, 3 > a
+        return a == b, a != b, a < b, a <= b, a > b, a >= b, x < 1, x != x, a < 3
 
     def compare_floats(self, x=F32, y=F64):
         return x == y, x != y, x < y, x <= y, x > y, x >= y, x == x, y != y, y >= y
