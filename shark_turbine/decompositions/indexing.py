@@ -8,11 +8,12 @@ wrong numbers, and with a None it does not compile.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .registry import required
+from .registry import required, wrapping
 
 aten = torch.ops.aten
 
@@ -28,6 +29,9 @@ def index_put(
 ) -> Tensor:
     """Write where a mask holds by selecting; bring the indexed dims to the front otherwise."""
     indices = list(indices)
+    if accumulate and tensor.dtype is torch.bool:
+        wide, more = tensor.to(torch.int32), values.to(torch.int32)
+        return aten.index_put.default(wide, indices, more, True) != 0
     masks = [place for place, index in enumerate(indices) if _is_mask(index)]
     given = [place for place, index in enumerate(indices) if index is not None]
     if masks and given == masks[:1]:
@@ -102,3 +106,20 @@ def _put_after_permute(
     moved = values.expand(shape).permute([*index_dims, *others])
     written = aten.index_put.default(tensor.permute(order), list(found), moved, accumulate)
     return written.permute([order.index(dim) for dim in range(tensor.dim())])
+
+
+def _of_numbers(operator: Any) -> Any:
+    """Write into a single number as into a vector of one: the compiler dies of it."""
+
+    def write(tensor: Tensor, dim: int, index: Tensor, *rest: Any, **keywords: Any) -> Tensor:
+        if tensor.dim() > 0:
+            return NotImplemented
+        vectors = [value.reshape(1) if isinstance(value, Tensor) else value for value in rest]
+        return operator(tensor.reshape(1), 0, index.reshape(1), *vectors, **keywords).reshape(())
+
+    write.__qualname__ = f"write_{operator}"
+    return write
+
+
+for _operator in (aten.scatter.src, aten.scatter.value):
+    wrapping(_operator)(_of_numbers(_operator))

@@ -19,7 +19,7 @@ WHOLE = """
 _convolution.deprecated adaptive_avg_pool1d.default adaptive_avg_pool2d.default
 adaptive_avg_pool3d.default avg_pool1d.default conv1d.default conv1d.padding conv2d.default
 conv2d.padding conv3d.default conv3d.padding conv_transpose1d.default conv_transpose2d.input
-conv_transpose3d.input einsum.default fft_fft.default fft_ifft.default fft_rfft.default
+conv_transpose3d.input fft_fft.default fft_ifft.default fft_rfft.default
 fliplr.default flipud.default group_norm.default instance_norm.default isfinite.default
 item.default layer_norm.default linalg_det.default linalg_slogdet.default linear.default
 log_softmax.int matmul.default max.other max_pool1d.default max_pool2d.default max_pool3d.default

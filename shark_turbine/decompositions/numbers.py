@@ -86,26 +86,17 @@ def _with_nan(result: Tensor, *tensors: Tensor) -> Tensor:
 @wrapping(aten.argmax.default)
 def argmax(tensor: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Count NaN as the largest."""
+    if tensor.dim() == 0:
+        return torch.zeros_like(tensor, dtype=torch.int64)
     return torch.argmax(_nan_as(tensor, math.inf), dim, keepdim)
 
 
 @wrapping(aten.argmin.default)
 def argmin(tensor: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Count NaN before every number."""
+    if tensor.dim() == 0:
+        return torch.zeros_like(tensor, dtype=torch.int64)
     return torch.argmin(_nan_as(tensor, -math.inf), dim, keepdim)
-
-
-@wrapping(aten.sort.default, aten.sort.stable)
-def sort(tensor: Tensor, *arguments: Any, **keywords: Any) -> tuple[Tensor, Tensor]:
-    """Count NaN as the largest: the compiler's comparison cannot order it."""
-    if arguments and not isinstance(arguments[0], int):
-        return NotImplemented
-    names = dict(zip(("dim", "descending"), arguments, strict=False)) | keywords
-    dim, descending = names.get("dim", -1), names.get("descending", False)
-    if is_exact(tensor.dtype) or tensor.dim() == 0:
-        return NotImplemented
-    values, indices = torch.sort(_nan_as(tensor, math.inf), dim=dim, descending=descending)
-    return _restore_nan(tensor, values, dim, first=descending), indices
 
 
 @wrapping(aten.topk.default)

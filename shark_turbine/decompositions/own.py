@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .indexing import take
-from .registry import REQUIRED, required
+from .registry import REQUIRED, required, wrapping
 
 aten = torch.ops.aten
 
@@ -160,3 +162,98 @@ def view_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     if tensor.dim() > 0 or dtype.itemsize != tensor.dtype.itemsize:
         return NotImplemented
     return aten.view.dtype(tensor.unsqueeze(0), dtype).squeeze(0)
+
+
+@wrapping(aten.select_scatter.default)
+def select_scatter(tensor: Tensor, source: Tensor, dim: int, index: int) -> Tensor:
+    """Count from the start: the compiler takes a negative index for a place before the tensor."""
+    if index >= 0:
+        return NotImplemented
+    return torch.select_scatter(tensor, source, dim, index + tensor.size(dim))
+
+
+@wrapping(aten.renorm.default)
+def renorm(tensor: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
+    """Count dims from the first."""
+    if dim >= 0:
+        return NotImplemented
+    return torch.renorm(tensor, p, dim + tensor.dim(), maxnorm)
+
+
+@required(aten.angle.default)
+def angle(tensor: Tensor) -> Tensor:
+    """Tell negative numbers from positive ones."""
+    if tensor.dtype.is_complex:
+        return torch.atan2(tensor.imag, tensor.real)
+    if not tensor.dtype.is_floating_point:
+        tensor = tensor.to(torch.get_default_dtype())
+    result = torch.where(tensor < 0, math.pi, 0.0).to(tensor.dtype)
+    return torch.where(torch.isnan(tensor), math.nan, result)
+
+
+@wrapping(torch.ops.prims.convert_element_type.default)
+def convert_element_type(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Make true a one, not a minus one, of complex numbers."""
+    if tensor.dtype is not torch.bool or not dtype.is_complex:
+        return NotImplemented
+    return tensor.to(torch.float32).to(dtype)
+
+
+def _of_numbers(operator: Any) -> Any:
+    """Reduce a single number as a vector of one: the compiler finds no dim in it."""
+
+    def reduce(tensor: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
+        if tensor.dim() > 0:
+            return NotImplemented
+        return operator(tensor.reshape(1), *arguments, **keywords).reshape(())
+
+    reduce.__qualname__ = f"reduce_{operator}"
+    return reduce
+
+
+for _operator in (
+    aten.all.dim,
+    aten.any.dim,
+    aten.any.dims,
+    aten.amax.default,
+    aten.amin.default,
+    aten.sum.dim_IntList,
+    aten.mean.dim,
+    aten.prod.dim_int,
+):
+    wrapping(_operator)(_of_numbers(_operator))
+
+
+def _adding_booleans(operator: Any) -> Any:
+    """Add booleans as numbers: any true makes true."""
+
+    def add(tensor: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
+        if tensor.dim() == 0:
+            _, index, source = arguments
+            return operator(tensor.reshape(1), 0, index.reshape(1), source.reshape(1)).reshape(())
+        if tensor.dtype is not torch.bool:
+            return NotImplemented
+        wide = [
+            value.to(torch.int32)
+            if isinstance(value, Tensor) and value.dtype is torch.bool
+            else value
+            for value in arguments
+        ]
+        return operator(tensor.to(torch.int32), *wide, **keywords) != 0
+
+    add.__qualname__ = f"add_{operator}"
+    return add
+
+
+wrapping(aten.scatter_add.default)(_adding_booleans(aten.scatter_add.default))
+
+
+@required(aten.index_add.default)
+def index_add(
+    tensor: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: complex = 1
+) -> Tensor:
+    """Add by indices, true and true being true."""
+    if tensor.dim() == 0:
+        return tensor + source.reshape(()) * alpha
+    indices = [None] * (dim % tensor.dim()) + [index]
+    return torch.ops.aten.index_put.default(tensor, indices, _scaled(source, alpha), True)

@@ -13,6 +13,7 @@ from torch.export.graph_signature import InputKind, OutputKind
 
 from shark_turbine.trees import flat_structure
 
+from .aliasing import separate_values
 from .checks import insert_checks
 from .graph import graphs
 from .joint_index import join_indices
@@ -41,6 +42,7 @@ def prepare(
     for module in graphs(prepared.graph_module):
         rewrite(module.graph)
         insert_checks(module.graph, constants)
+        separate_values(module.graph)
         use_checked_forms(module.graph)
         join_indices(module.graph, constants)
         module.graph.lint()

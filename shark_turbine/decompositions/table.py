@@ -19,6 +19,7 @@ from shark_turbine.errors import DeclarationError
 
 from . import (  # noqa: F401  (the modules of decompositions register them)
     attention,
+    bags,
     elementwise,
     geometry,
     indexing,
@@ -29,6 +30,7 @@ from . import (  # noqa: F401  (the modules of decompositions register them)
     own,
     pooling,
     resizing,
+    sorting,
 )
 from .registry import REQUIRED
 

@@ -46,6 +46,16 @@ class _TypeCache(ContextCache):
 
     __slots__ = ()
 
+    def get_vtensor_type(self, shape: Any, dtype: Any, *, val: Any = None, mutable: bool = False):
+        if val is not None and val.layout is not torch.strided:
+            raise UnsupportedTypeError(
+                "a sparse tensor cannot be carried into a compiled module",
+                got=val.layout,
+                expected="dense tensors",
+                fix="convert it first, for example with .to_dense()",
+            )
+        return super().get_vtensor_type(shape, dtype, val=val, mutable=mutable)
+
     def dtype_to_type(self, dtype: torch.dtype) -> Any:
         found = self._dtype_to_type.get(dtype)
         if found is None:

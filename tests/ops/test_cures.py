@@ -108,6 +108,14 @@ CASES: dict[str, Case] = {
         lambda a, m, v: put(a, [None, None, m], v),
         (X, torch.tensor([True, False, True, False, True]), torch.randn(3, 4, 3)),
     ),
+    "put_own_rows": (
+        lambda a, i: (
+            put(a, [i], a[:2], True),
+            put(a.clone(), [i], a[:2]),
+            a.index_copy(0, i, a[:2]),
+        ),
+        (torch.arange(20.0).reshape(10, 2), torch.tensor([1, 9])),
+    ),
     "put_negative": (
         lambda a, i, v: put(a, [i], v),
         (X, torch.tensor([0, -1]), torch.randn(2, 4, 5)),
@@ -135,6 +143,22 @@ CASES: dict[str, Case] = {
     "topk_nan": (lambda a: (torch.topk(a, 4)[0], torch.topk(a, 4, largest=False)[0]), (ROWS,)),
     "arg_nan": (lambda a: (torch.argmax(a, 1), torch.argmin(a, 1)), (ROWS[1:],)),
     "histc": (lambda a: torch.histc(a, 5, -1, 2), (X,)),
+    "sort_stable": (lambda a: torch.sort(a, stable=True), (torch.tensor([3, 1, 2, 1, 3, 1]),)),
+    "sort_bool": (lambda a: torch.sort(a)[0], (MASK,)),
+    "embedding_bag": (
+        lambda w, i, o: (
+            F.embedding_bag(i, w, o),
+            F.embedding_bag(i, w, o, mode="max"),
+            F.embedding_bag(i, w, o, mode="sum", padding_idx=2),
+        ),
+        (torch.randn(6, 3), torch.tensor([1, 2, 5, 2]), torch.tensor([0, 1, 1])),
+    ),
+    "select_scatter": (lambda a, b: torch.select_scatter(a, b, -1, -1), (X, X[..., 0])),
+    "renorm": (lambda a: torch.renorm(a, 2, -1, 0.5), (X,)),
+    "bool_add": (lambda a, i: a.index_add(0, i, a[:2]), (MASK, torch.tensor([0, 2]))),
+    "bool_to_complex": (lambda a: a.to(torch.complex64), (MASK,)),
+    "reduce_one_number": (lambda a: (a.amax(0), a.sum(0), a.argmax(0)), (torch.tensor(3.0),)),
+    "einsum": (lambda a: torch.einsum("ijk,ljk->il", a, a), (X,)),
     # --------------------------------------------------------------------------------- numbers
     "maximum": (lambda a, b: (torch.maximum(a, b), torch.minimum(a, b)), (LEFT, RIGHT)),
     "fmax": (lambda a, b: (torch.fmax(a, b), torch.fmin(a, b)), (LEFT, RIGHT)),
