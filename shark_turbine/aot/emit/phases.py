@@ -40,6 +40,9 @@ def run_import(module: Any, import_to: str | None) -> None:
         raise CompileError(
             "the module cannot be lowered to IREE's input",
             stage="import",
-            got=str(failure).splitlines()[0],
+            got=failure.error_diagnostics[0].message
+            if failure.error_diagnostics
+            else str(failure).splitlines()[0],
+            expected="operators that IREE's torch pipeline lowers",
             fix="compile() lists every operation that is not supported",
         ) from failure

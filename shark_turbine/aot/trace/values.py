@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 
+from shark_turbine import trees
 from shark_turbine.errors import DimensionError, TracingError
 
 from ..dims import DimVar, DynamicDim
@@ -118,7 +119,7 @@ class TensorProxy:
     def __torch_function__(
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> NoReturn:
-        for value in (*args, *(kwargs or {}).values()):
+        for value in trees.leaves([args, kwargs or {}]):
             if isinstance(value, TensorProxy):
                 value._refuse(f"torch.{getattr(func, '__name__', func)}")
         raise TracingError(
