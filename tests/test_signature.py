@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -51,7 +52,8 @@ def test_trees_survive_json(tree: Tree) -> None:
 @given(TREES)
 def test_trees_are_shown_as_the_value_that_they_build(tree: Tree) -> None:
     leaves = [f"leaf{index}" for index in range(6)]
-    assert eval(format_tree(tree, lambda index: repr(leaves[index]))) == build(tree, leaves)
+    shown = format_tree(tree, lambda index: repr(leaves[index]))
+    assert eval(shown, {"inf": math.inf}) == build(tree, leaves)
     assert all(0 <= index < 6 for index in leaf_indices(tree))
 
 
