@@ -11,8 +11,8 @@ A message has up to four parts, always in this order::
 
 from __future__ import annotations
 
+import inspect
 import linecache
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import CodeType, FrameType, FunctionType
@@ -37,7 +37,7 @@ class SourceLocation:
     @classmethod
     def of_user(cls) -> SourceLocation | None:
         """Return the user's line that is running: neither this package's nor torch's."""
-        frame: FrameType | None = sys._getframe(1)
+        frame: FrameType | None = inspect.currentframe()
         while frame is not None:
             if str(frame.f_globals.get("__name__", "")).split(".")[0] not in _MACHINERY:
                 return cls(frame.f_code.co_filename, frame.f_lineno)

@@ -154,7 +154,7 @@ class TensorProxy:
 
 
 def _refusing(symbol: str) -> Any:
-    def operator(self: Any, *_: Any) -> NoReturn:
+    def operator(self: Any, *_: Any) -> None:
         self._refuse(symbol)
 
     return operator
