@@ -25,18 +25,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+import transformers
+
+from shark_turbine import aot
+
 _SAMPLER = """
 import json, os, select, sys, time
 root, own, rows = int(sys.argv[1]), os.getpid(), []
 
-def fields(pid):
-    found = {}
+def resident(pid):
     with open(f"/proc/{pid}/status") as status:
         for line in status:
-            key, _, rest = line.partition(":")
-            if key in ("VmRSS", "RssAnon"):
-                found[key] = int(rest.split()[0]) * 1024
-    return found.get("VmRSS", 0), found.get("RssAnon", 0)
+            if line.startswith("VmRSS"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+def command(pid):
+    with open(f"/proc/{pid}/cmdline", "rb") as line:
+        return line.read()
 
 def descendants(pid):
     try:
@@ -52,15 +59,17 @@ def descendants(pid):
 print("ready", flush=True)
 while not select.select([0], [], [], 0.02)[0]:
     try:
-        now, parent, child = time.monotonic(), fields(root), [0, 0]
+        now, parent, children = time.monotonic(), resident(root), 0
     except OSError:
         break
     for pid in list(descendants(root)):
         try:
-            child = [a + b for a, b in zip(child, fields(pid))]
+            # Between fork and exec a child shows its parent's memory as its own.
+            if command(pid) != command(root):
+                children += resident(pid)
         except OSError:
             pass
-    rows.append((now, *parent, *child))
+    rows.append((now, parent, children))
 json.dump(rows, sys.stdout)
 """
 
@@ -92,9 +101,6 @@ def resident() -> int:
 
 def make_bert(layers: int, hidden: int, vocabulary: int) -> Any:
     """Return a random BERT in eval mode; its parameters share no memory with anything."""
-    import torch
-    import transformers
-
     config = transformers.BertConfig(
         num_hidden_layers=layers,
         hidden_size=hidden,
@@ -108,8 +114,6 @@ def make_bert(layers: int, hidden: int, vocabulary: int) -> Any:
 
 def example(length: int) -> dict[str, Any]:
     """Return ids and a mask with padding."""
-    import torch
-
     ids = torch.randint(0, 1000, (1, length))
     mask = torch.ones_like(ids)
     mask[:, length // 2 :] = 0
@@ -127,10 +131,6 @@ def phase(spans: dict[str, tuple[float, float]], name: str) -> Iterator[None]:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Run everything once and return the numbers."""
-    import torch
-
-    from shark_turbine import aot
-
     tiny = make_bert(1, 64, 100)
     small = {key: value[:, :16] % 90 for key, value in example(16).items()}
     torch.export.export(tiny, (), small, strict=options.strict)
@@ -172,18 +172,17 @@ def report(found: dict[str, Any]) -> None:
     mib, weights, base = 2**20, found["weights"], found["base"]
     print(f"weights {weights / mib:.0f} MiB, vmfb {found['vmfb'] / mib:.0f} MiB")
     print(f"base process (everything imported, no model) {base / mib:.0f} MiB")
-    print(f"{'phase':24}{'seconds':>9}{'parent':>9}{'children':>10}{'together':>10}{'anon':>8}")
+    print(f"{'phase':24}{'seconds':>9}{'parent':>9}{'children':>10}{'together':>10}")
     together = 0.0
     for name, (start, end) in found["spans"].items():
-        rows = [row for row in found["rows"] if start <= row[0] <= end] or [[0, base, 0, 0, 0]]
+        rows = [row for row in found["rows"] if start <= row[0] <= end] or [[0, base, 0]]
         parent = max(row[1] for row in rows)
-        children = max(row[3] for row in rows)
-        both = max(row[1] + row[3] for row in rows)
-        anonymous = max(row[2] + row[4] for row in rows)
-        shown = [(parent - base), children, (both - base), anonymous]
+        children = max(row[2] for row in rows)
+        both = max(row[1] + row[2] for row in rows)
+        shown = [(parent - base), children, (both - base)]
         cells = "".join(
             f"{value / weights:>{width - 1}.2f}x"
-            for value, width in zip(shown, (9, 10, 10, 8), strict=True)
+            for value, width in zip(shown, (9, 10, 10), strict=True)
         )
         print(f"{name:24}{end - start:>9.2f}{cells}")
         if name in ("aot.export", "compile"):

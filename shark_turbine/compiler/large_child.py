@@ -18,7 +18,7 @@ import sys
 import threading
 
 _MADV_DONTNEED = 4
-_PERIOD = 0.05
+_PERIOD = 0.01
 
 
 def main(source: str, output: str, *options: str) -> int:
