@@ -19,7 +19,7 @@ WHOLE = """
 _convolution.deprecated adaptive_avg_pool1d.default adaptive_avg_pool2d.default
 adaptive_avg_pool3d.default avg_pool1d.default conv1d.default conv1d.padding conv2d.default
 conv2d.padding conv3d.default conv3d.padding conv_transpose1d.default conv_transpose2d.input
-conv_transpose3d.input fft_fft.default fft_ifft.default fft_rfft.default
+conv_transpose3d.input
 fliplr.default flipud.default group_norm.default instance_norm.default isfinite.default
 item.default layer_norm.default linalg_det.default linalg_slogdet.default linear.default
 log_softmax.int matmul.default max.other max_pool1d.default max_pool2d.default max_pool3d.default
@@ -73,7 +73,7 @@ expand_copy.default permute_copy.default select_copy.int slice_copy.Tensor squee
 squeeze_copy.dim t_copy.default transpose_copy.int unbind_copy.int unfold_copy.default
 unsqueeze_copy.default view_copy.default view_copy.dtype split_with_sizes_copy.default
 _log_softmax_backward_data.default _softmax_backward_data.default _to_copy.default
-_weight_norm_interface.default binary_cross_entropy_backward.default
+_weight_norm_interface.default binary_cross_entropy.default binary_cross_entropy_backward.default
 elu_backward.default embedding_dense_backward.default frac.default
 gelu_backward.default hardtanh_backward.default isneginf.default isposinf.default
 leaky_relu_backward.default lerp.Scalar lerp.Tensor linalg_vector_norm.default

@@ -292,8 +292,19 @@ def divide_rounded(left: Tensor, right: Tensor, *, rounding_mode: str | None) ->
     return torch.div(*wide, rounding_mode=rounding_mode).to(dtype)
 
 
+_PRODUCTS = {aten.mm.default, aten.bmm.default, aten.mv.default, aten.dot.default}
+
+
+def _sums_nothing(left: Tensor) -> bool:
+    """Tell whether a product runs over no numbers: the compiler dies of it."""
+    return isinstance(left.size(-1), int) and left.size(-1) == 0
+
+
 def _wide_binary(operator: Any, *, promotes: bool) -> Any:
     def compute(left: Any, right: Any) -> Tensor:
+        if operator in _PRODUCTS and _sums_nothing(left):
+            shape = [*left.shape[:-1], *right.shape[right.dim() - 1 :]]
+            return left.new_zeros(shape if right.dim() > 1 else shape[:-1])
         wide = _widened(left, right)
         if wide is None:
             return NotImplemented
@@ -316,6 +327,7 @@ for _operator, _promotes in {
     aten.mm.default: False,
     aten.bmm.default: False,
     aten.mv.default: False,
+    aten.dot.default: False,
 }.items():
     wrapping(_operator)(_wide_binary(_operator, promotes=_promotes))
 

@@ -21,6 +21,7 @@ from . import (  # noqa: F401  (the modules of decompositions register them)
     attention,
     bags,
     elementwise,
+    fourier,
     geometry,
     indexing,
     names,

@@ -54,6 +54,6 @@ def test_other_threads_do_not_see_it():
 
 
 def test_operator_without_decomposition():
-    with pytest.raises(DeclarationError, match="no decomposition of aten.convolution"):  # noqa: SIM117
+    with pytest.raises(DeclarationError, match=r"no decomposition of aten\.convolution"):  # noqa: SIM117
         with extend_aot_decompositions(add_ops=[aten.convolution.default]):
             pass

@@ -195,6 +195,18 @@ CASES: dict[str, Case] = {
         (torch.arange(9).reshape(3, 3),),
     ),
     "matmul_of_nothing": (lambda a, b: a @ b, (torch.ones(2, 0), torch.ones(0, 3))),
+    "products_of_nothing": (
+        lambda a, b: (torch.mm(a, b), torch.mv(a, b[:, 0]), torch.dot(a[0], b[:, 0])),
+        (torch.ones(2, 0), torch.ones(0, 3)),
+    ),
+    "binary_cross_entropy": (F.binary_cross_entropy, (X.sigmoid(), MASK.float())),
+    # --------------------------------------------------------------------------------- spectra
+    "fft": (lambda a: (torch.fft.fft(a), torch.fft.ifft(torch.fft.fft(a, dim=1), dim=1)), (X,)),
+    "rfft": (lambda a: torch.fft.rfft2(a, norm="ortho"), (X,)),
+    "irfft": (
+        lambda a: (torch.fft.irfft(a, 8), torch.fft.irfft(a, 7)),
+        (torch.randn(2, 5, dtype=torch.complex64),),
+    ),
     # ----------------------------------------------------------------------------------- pools
     "pool_one_window": (
         lambda a: (F.max_pool2d(a, 3), F.avg_pool2d(a, 3)),
