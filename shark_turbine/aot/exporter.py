@@ -70,7 +70,7 @@ class ExportOutput:
         """
         run_import(self.mlir_module, phase)
 
-    def lower(self, kind: str = "linalg-on-tensors") -> str:
+    def lower(self, kind: compiler.Kind = "linalg-on-tensors") -> str:
         """Return the module as text for other MLIR compilers, through the torch-mlir package.
 
         Args:

@@ -6,13 +6,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
 import torch
 
 from .. import dtypes
 from ..errors import DeclarationError, DimensionError
-from .dims import Dim, shape_text
+from .dims import Dim, DynamicDim, shape_text
 
 
 class AbstractTensor:
@@ -43,8 +42,11 @@ class AbstractTensor:
         self.size: tuple[int | str | None, ...] = tuple(_checked_size(dim) for dim in dims)
         self.dtype: torch.dtype = dtype
 
-    def dynamic_dim(self, index: int) -> NoReturn:
-        """Explain that dims are constrained inside a procedure, on its arguments."""
+    def dynamic_dim(self, index: int) -> DynamicDim:
+        """Refuse: dims are constrained inside a procedure, on its arguments.
+
+        There this is the declared type of what has `dynamic_dim`, hence the annotation.
+        """
         raise DimensionError(
             "dynamic_dim() belongs to the arguments of a procedure, not to their declaration",
             got=f"{self!r}.dynamic_dim({index})",
