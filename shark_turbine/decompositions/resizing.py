@@ -29,11 +29,21 @@ def upsample_bilinear2d(
             target = output_size[axis]
         else:
             assert factor is not None
-            target = int(size * factor)
+            target = _scaled(size, factor)
         if target is size or (factor is None and isinstance(target, int) and target == size):
             continue
         tensor = _along(tensor, axis + 2, target, align_corners, factor)
     return tensor
+
+
+def _scaled(size: Any, factor: float) -> Any:
+    """Scale a size and round down; a dynamic size stays one, which `int()` would fix.
+
+    The compiler computes sizes from integers: 1.5 times is 3 halves. A factor like 0.1, which is no
+    such fraction, does not compile for a dynamic size.
+    """
+    above, below = float(factor).as_integer_ratio()
+    return size * above // below if below <= 1024 else torch.sym_int(size * factor)
 
 
 def _along(

@@ -66,7 +66,8 @@ def test_padding_on_the_other_side(name: str, side: str) -> None:
 def test_key_value_cache_as_a_result() -> None:
     register_dynamic_cache_export_support()
     model = CAUSAL["llama"].model()
-    model.config.use_cache = True
+    config: Any = model.config
+    config.use_cache = True
     inputs = text("left")
     output = aot.export(model, kwargs=inputs(Size(2, 8)), dynamic_shapes=TEXT, strict_export=False)
     loaded = load(output)
