@@ -18,7 +18,7 @@ def diagonal_scatter(
     """Write along a diagonal by two rows of indices."""
     moved = torch.movedim(tensor, (dim1, dim2), (0, 1))
     steps = torch.arange(source.size(-1), device=tensor.device)
-    indices = [steps + max(-offset, 0), steps + max(offset, 0)]
+    indices = (steps + max(-offset, 0), steps + max(offset, 0))
     written = torch.index_put(moved, indices, torch.movedim(source, -1, 0))
     return torch.movedim(written, (0, 1), (dim1, dim2)).contiguous()
 

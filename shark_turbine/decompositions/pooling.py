@@ -78,7 +78,7 @@ def _exact_max_pool(operator: Any, rank: int) -> Callable[..., Any]:
         if not all(isinstance(size, int) for size in sizes):
             return NotImplemented
         wanted = [
-            _reached(size, *window, ceil_mode)
+            _reached(size, *window, ceil_mode)  # pyright: ignore[reportCallIssue]
             for size, *window in zip(sizes, kernel, steps, edges, spread, strict=True)
         ]
         if wanted == sizes and not ceil_mode:

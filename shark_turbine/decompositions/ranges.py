@@ -220,7 +220,7 @@ def _second_of_pair(node: fx.Node, of: _Of) -> Range | None:
     tensor = source.args[0]
     assert isinstance(tensor, fx.Node)
     default = None if source.target in {aten.max.dim, aten.min.dim} else -1
-    dim = _argument(source, _SEARCHES[source.target], "dim", default)
+    dim = _argument(source, _SEARCHES[source.target], "dim", default)  # pyright: ignore[reportArgumentType]
     shape = tensor.meta["val"].shape
     return (0, shape[dim] - 1) if shape and dim is not None else (0, 0)
 

@@ -213,7 +213,7 @@ OPERATIONS: dict[Any, Callable[..., Any]] = {
     torch.sym_float: lambda value: _as(FLOAT, value),
     torch.sym_int: _truncate,
     torch.sym_ite: _if_else,
-    torch._sym_sqrt: _square_root,
+    torch._sym_sqrt: _square_root,  # pyright: ignore[reportAttributeAccessIssue]
     math.ceil: _ceiling,
     math.floor: _floor,
     math.trunc: _truncate,
