@@ -97,3 +97,11 @@ def _scale(tensor: Tensor, dim: Sequence[int], normalization: int) -> float:
 
 def _factor(count: int, normalization: int) -> float:
     return {0: 1.0, 1: 1 / math.sqrt(count), 2: 1 / count}[normalization]
+
+
+@required(aten._conj.default, aten._conj_physical.default, aten.conj_physical.default)
+def conjugate(tensor: Tensor) -> Tensor:
+    """Turn the imaginary part around."""
+    if not tensor.dtype.is_complex:
+        return tensor.clone()
+    return torch.complex(tensor.real, -tensor.imag)

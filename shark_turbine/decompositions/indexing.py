@@ -43,6 +43,22 @@ def index_put(
     return _put_after_permute(tensor, indices, given, values, accumulate)
 
 
+@wrapping(aten.index.Tensor)
+def index(tensor: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
+    """Find where a mask holds, then take: the compiler's own lowering does not verify."""
+    if not any(_is_mask(index) for index in indices):
+        return NotImplemented
+    found: list[Tensor | None] = []
+    for index in indices:
+        if index is not None and _is_mask(index):
+            found.extend(torch.nonzero(index.to(torch.bool)).unbind(1))
+        else:
+            found.append(index)
+    only_masks = all(index is None or _is_mask(index) for index in indices)
+    select = aten._unsafe_index.Tensor if only_masks else aten.index.Tensor
+    return select(tensor, found)
+
+
 def _is_mask(index: Tensor | None) -> bool:
     return index is not None and index.dtype in {torch.bool, torch.uint8}
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .indexing import take
 from .registry import required
 
 aten = torch.ops.aten
@@ -62,3 +63,65 @@ def _along(
     weight = (places - low).to(tensor.dtype).reshape(shape)
     left, right = torch.index_select(tensor, dim, low), torch.index_select(tensor, dim, high)
     return left + (right - left) * weight
+
+
+@required(aten._upsample_nearest_exact1d.default)
+def nearest_exact_1d(
+    tensor: Tensor, output_size: Sequence[Any], scales: float | None = None
+) -> Tensor:
+    """Take the pixel in whose area the middle of the new one lies."""
+    return _nearest_exact(tensor, output_size, [scales])
+
+
+@required(aten._upsample_nearest_exact2d.default)
+def nearest_exact_2d(
+    tensor: Tensor,
+    output_size: Sequence[Any],
+    scales_h: float | None = None,
+    scales_w: float | None = None,
+) -> Tensor:
+    """Take the pixel in whose area the middle of the new one lies."""
+    return _nearest_exact(tensor, output_size, [scales_h, scales_w])
+
+
+@required(aten._upsample_nearest_exact3d.default)
+def nearest_exact_3d(
+    tensor: Tensor,
+    output_size: Sequence[Any],
+    scales_d: float | None = None,
+    scales_h: float | None = None,
+    scales_w: float | None = None,
+) -> Tensor:
+    """Take the pixel in whose area the middle of the new one lies."""
+    return _nearest_exact(tensor, output_size, [scales_d, scales_h, scales_w])
+
+
+def _nearest_exact(
+    tensor: Tensor, output_size: Sequence[Any], scales: Sequence[float | None]
+) -> Tensor:
+    """Compute positions in integers where sizes give them: in floats the halves fall to either side."""
+    for axis, (target, scale) in enumerate(zip(output_size, scales, strict=True)):
+        size = tensor.size(axis + 2)
+        place = torch.arange(target, device=tensor.device)
+        if scale is None:
+            place = ((2 * place + 1) * size) // (2 * target)
+        else:
+            place = ((place.to(torch.float32) + 0.5) * (1.0 / scale)).to(torch.int64)
+        tensor = take(tensor, axis + 2, torch.clamp(place, 0, size - 1))
+    return tensor
+
+
+@required(
+    aten._upsample_nearest_exact1d.vec,
+    aten._upsample_nearest_exact2d.vec,
+    aten._upsample_nearest_exact3d.vec,
+)
+def nearest_exact(
+    tensor: Tensor, output_size: Sequence[Any] | None, scale_factors: Sequence[float] | None
+) -> Tensor:
+    """Take the pixel in whose area the middle of the new one lies."""
+    if output_size is not None:
+        return _nearest_exact(tensor, output_size, [None] * len(output_size))
+    assert scale_factors is not None
+    targets = [int(tensor.size(axis + 2) * factor) for axis, factor in enumerate(scale_factors)]
+    return _nearest_exact(tensor, targets, scale_factors)

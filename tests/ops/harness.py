@@ -104,8 +104,9 @@ class Artifact:
         inputs = [self._to_device(value) for value in arguments]
         result = self._module[name](*inputs)
         results = list(result) if isinstance(result, (list, tuple)) else [result]
-        assert len(results) == len(like), f"{len(results)} results, not {len(like)}"
-        return [_to_torch(value, wanted) for value, wanted in zip(results, like, strict=True)]
+        # The new values of mutated arguments come after the results: whoever wants them asks.
+        assert len(results) >= len(like), f"{len(results)} results, not {len(like)}"
+        return [_to_torch(value, wanted) for value, wanted in zip(results, like, strict=False)]
 
     def _to_device(self, value: Any) -> Any:
         if not isinstance(value, torch.Tensor):

@@ -202,6 +202,10 @@ CASES: dict[str, Case] = {
     "binary_cross_entropy": (F.binary_cross_entropy, (X.sigmoid(), MASK.float())),
     # --------------------------------------------------------------------------------- spectra
     "fft": (lambda a: (torch.fft.fft(a), torch.fft.ifft(torch.fft.fft(a, dim=1), dim=1)), (X,)),
+    "conj": (
+        lambda a: (a.conj().clone(), torch.fft.hfft(a)),
+        (torch.randn(2, 5, dtype=torch.complex64),),
+    ),
     "rfft": (lambda a: torch.fft.rfft2(a, norm="ortho"), (X,)),
     "irfft": (
         lambda a: (torch.fft.irfft(a, 8), torch.fft.irfft(a, 7)),
@@ -231,6 +235,7 @@ CASES: dict[str, Case] = {
         lambda a: F.interpolate(a, (8, 3), mode="bilinear", align_corners=True),
         (PICTURE,),
     ),
+    "nearest_exact": (lambda a: F.interpolate(a, (3, 9), mode="nearest-exact"), (PICTURE,)),
     "cdist": (torch.cdist, (X, X[:, :2])),
 }
 GROUP = 16
