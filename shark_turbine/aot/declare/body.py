@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from types import FunctionType
@@ -63,7 +64,8 @@ def _member(
 ) -> Member:
     match value:
         case Jittable():
-            return value
+            # A lambda has no name of its own: the attribute's is what its user knows it by.
+            return dataclasses.replace(value, name=name) if value.name == "lambda" else value
         case torch.export.ExportedProgram():
             return ProgramSpec(name, value, is_public=not name.startswith("_"), location=location)
         case DeclaredGlobal() | DeclaredTree():

@@ -264,5 +264,5 @@ def test_declaring_and_tracing_need_no_iree() -> None:
         timeout=120,
     )
     assert child.returncode == 0, child.stderr
-    assert "jit @lambda(f32[d0, 4]) -> (f32[4])" in child.stdout
+    assert "jit @total(f32[d0, 4]) -> (f32[4])" in child.stdout
     assert child.stdout.count("call @lambda(%0)") == 2
