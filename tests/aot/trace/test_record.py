@@ -265,4 +265,4 @@ def test_declaring_and_tracing_need_no_iree() -> None:
     )
     assert child.returncode == 0, child.stderr
     assert "jit @total(f32[d0, 4]) -> (f32[4])" in child.stdout
-    assert child.stdout.count("call @lambda(%0)") == 2
+    assert child.stdout.count("call @total(%0)") == 2
