@@ -30,6 +30,7 @@ from . import (  # noqa: F401  (the modules of decompositions register them)
     ordering,
     own,
     pooling,
+    reductions,
     resizing,
     sorting,
 )
