@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from shark_turbine.compiler import compile, files
+from shark_turbine import files
+from shark_turbine.compiler import compile
 from shark_turbine.errors import CompileError, SaveError
 
 SLOW = """
