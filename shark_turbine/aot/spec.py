@@ -195,7 +195,8 @@ def tensor_identity(tensor: torch.Tensor) -> object:
     """Return what two tensors share when they are the same memory seen in the same way."""
     if tensor.numel() == 0 or tensor.device.type == "meta" or tensor.layout is not torch.strided:
         return id(tensor)
-    return (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
+    memory = (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
+    return (*memory, tensor.is_conj(), tensor.is_neg())
 
 
 def describe(value: Any) -> str:

@@ -36,8 +36,8 @@ def collect_body(
     members: dict[str, Member] = {}
     for base in bases:  # From the farthest: the nearest wins, also where bases share a base.
         members.update((name, base.members[name]) for name in base.own)
-    for member in members.values():
-        if isinstance(member, GlobalTree):
+    for name, member in members.items():
+        if isinstance(member, GlobalTree) and name not in body:
             collector.adopt(member)
     own = {
         name: _member(class_name, name, value, collector, location)

@@ -203,12 +203,28 @@ class GlobalCollector:
         """Give the globals of one attribute their symbols."""
         structure = declared.structure if isinstance(declared, DeclaredTree) else declared
         paths = {id(leaf.value): leaf.path for leaf in trees.leaves_with_paths(structure)}
-        return GlobalTree(
+        tree = GlobalTree(
             trees.map_leaves(
                 lambda leaf: self._spec(attribute, leaf, f"{attribute}{paths[id(leaf)]}"),
                 structure,
             )
         )
+        self._check_symbols(attribute, tree)
+        return tree
+
+    def _check_symbols(self, attribute: str, tree: GlobalTree) -> None:
+        named: dict[str, GlobalSpec] = {}
+        for spec in tree:
+            other = named.setdefault(spec.symbol, spec)
+            if other is not spec:
+                raise DeclarationError(
+                    f"{spec.label} and {other.label} would have the same symbol",
+                    where=f"{self._owner}.{attribute}",
+                    location=self._location,
+                    got=f"@{spec.symbol} for both",
+                    expected="keys that differ once they are joined with dots",
+                    fix=f"rename a key of {attribute}, or declare the two as two attributes",
+                )
 
     def _spec(self, attribute: str, leaf: DeclaredGlobal, label: str) -> GlobalSpec:
         spec = GlobalSpec(
