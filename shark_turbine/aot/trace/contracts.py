@@ -24,7 +24,7 @@ class Contracts:
         self._named: dict[str, DimVar] = {}
         self._sources: dict[int, DimOf] = {}
         self._labels: dict[int, str] = {}
-        self._arguments: list[tuple[DimVar, DimOf, str, str | None]] = []
+        self._arguments: list[tuple[DimVar, DimOf, str]] = []
         self._argument_count = 0
 
     def argument_dim(self, name: str, axis: int, declared: str | None) -> DimVar:
@@ -51,7 +51,7 @@ class Contracts:
             self._sources.setdefault(dim.id, source)
             self._labels.setdefault(dim.id, f"{name}.shape[{axis}]")
             if not self._argument_count:
-                self._arguments.append((dim, source, f"{name}.shape[{axis}]", None))
+                self._arguments.append((dim, source, f"{name}.shape[{axis}]"))
 
     def seal_arguments(self, count: int) -> None:
         """All arguments are known: values from `count` on are made inside."""
@@ -91,7 +91,7 @@ class Contracts:
         """Return the checks of the arguments: equalities, then ranges."""
         checks: list[Check] = []
         first: dict[DimVar, tuple[DimOf, str]] = {}
-        for dim, source, label, _ in self._arguments:
+        for dim, source, label in self._arguments:
             root = self.plan.root(dim)
             if root not in first:
                 first[root] = (source, label)
