@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +69,14 @@ def to_tree(value: Any, leaf: Callable[[Any], int | None]) -> Tree:
         return MappingTree(tuple((key, to_tree(child, leaf)) for key, child in items))
     kind = list if isinstance(value, list) else tuple
     return SequenceTree(kind, tuple(to_tree(child, leaf) for _, child in items))
+
+
+def kinds(value: Any) -> Hashable:
+    """Return what tells structures apart besides their leaves: the type and keys of each node."""
+    opened = _children(value)
+    if opened is None:
+        return None
+    return (type(value), tuple((key, kinds(child)) for key, child in opened[0]))
 
 
 def _walk(value: Any, path: str, dotted: str) -> Iterator[PathLeaf]:

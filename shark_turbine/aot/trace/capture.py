@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from types import CellType
 from typing import Any
 
 import torch
@@ -42,8 +43,7 @@ class CallShape:
         return tuple(leaf for leaf in self.leaves if not isinstance(leaf, Known))
 
     def key(self) -> Hashable:
-        shape = trees.to_tree(self.structure, lambda leaf: leaf)
-        return (shape, self.leaves, self.ranges)
+        return (trees.kinds(self.structure), self.leaves, self.ranges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +248,31 @@ _PRIMES = (5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71,
 
 def known(value: Any) -> Known:
     """Wrap a constant argument; equal constants make equal calls."""
+    if isinstance(value, (float, complex)):
+        # By how it is written: zeros have a sign, and NaN does not equal itself.
+        return Known(value, (type(value), repr(value)))
     if isinstance(value, torch.Tensor) or not isinstance(value, Hashable):
-        return Known(value, ("id", id(value)))
-    return Known(value, (type(value).__name__, repr(value) if value != value else value))
+        return same(value)
+    return Known(value, (type(value), value))
+
+
+def same(value: Any) -> Known:
+    """Wrap a value that only equals itself; the wrapper keeps it alive, and with it its id."""
+    return Known(value, ("id", id(value)))
+
+
+def function_key(function: Callable[..., Any]) -> Hashable:
+    """Return what makes a function another one: itself, and what its closure holds by now."""
+    inner = getattr(function, "__func__", function)
+    cells = getattr(inner, "__closure__", None) or ()
+    held = tuple(_closure_key(cell) for cell in cells)
+    return (known(function), held)
+
+
+def _closure_key(cell: CellType) -> Hashable:
+    try:
+        value = cell.cell_contents
+    except ValueError:
+        return None  # The variable has no value yet.
+    is_plain = isinstance(value, (bool, int, float, complex, str))
+    return known(value) if is_plain else same(value)

@@ -16,6 +16,10 @@ from shark_turbine.errors import TracingError
 from ..spec import GlobalSpec, tensor_identity
 from .export_errors import CallDescription
 
+WRITES_STATE = tuple(
+    kind for kind in OutputKind if kind.name in ("BUFFER_MUTATION", "PARAMETER_MUTATION")
+)
+
 StateBinder = Callable[[torch.export.ExportedProgram, CallDescription], Mapping[str, str]]
 
 
@@ -78,20 +82,24 @@ class GlobalIndex:
             if isinstance(tensor, torch.Tensor)
         }
         for output in program.graph_signature.output_specs:
-            if output.kind is OutputKind.BUFFER_MUTATION:
-                _check_mutable(str(output.target), found.get(str(output.target)), description)
+            if output.kind in WRITES_STATE:
+                kind = output.kind.name.split("_")[0].lower()
+                target = str(output.target)
+                _check_mutable(kind, target, found.get(target), description)
         return {target: spec.symbol for target, spec in found.items() if spec is not None}
 
 
-def _check_mutable(target: str, spec: GlobalSpec | None, description: CallDescription) -> None:
+def _check_mutable(
+    kind: str, target: str, spec: GlobalSpec | None, description: CallDescription
+) -> None:
     if spec is not None and spec.mutable:
         return
     name = target.removeprefix("captured_0.")
     raise TracingError(
-        f"{description.function} changes the buffer {name!r}, which is not a mutable global",
+        f"{description.function} changes the {kind} {name!r}, which is not a mutable global",
         where=description.where,
         location=description.location,
         got="a constant" if spec is None else str(spec),
-        expected="every buffer that is written to is a mutable global",
-        fix="buffers = aot.export_buffers(model, mutable=True), or model.eval() before exporting",
+        expected=f"every {kind} that is written to is a mutable global",
+        fix=f"{kind}s = aot.export_{kind}s(model, mutable=True), or model.eval() before exporting",
     )

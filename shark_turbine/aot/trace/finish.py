@@ -49,6 +49,7 @@ def finish_procedure(recorder: ProcedureRecorder, result: Any) -> Procedure:
         TracingError: the method returned something that a compiled function cannot return.
     """
     returned: list[int] = []
+    recorder.owned(trees.leaves(result))
     result_tree = trees.to_tree(result, lambda leaf: _returned_leaf(recorder, leaf, returned))
     entry = recorder.contracts.entry_checks()
     count = sum(len(trees.leaves(parameter.value)) for parameter in recorder.spec.parameters)

@@ -9,7 +9,7 @@ from shark_turbine.decompositions import prepare
 
 from ..program import GlobalVar, JitFunction, Procedure, Program
 from ..spec import GlobalSpec, Jittable, ModuleSpec, ProcedureSpec, ProgramSpec
-from .capture import CallShape, Captured, capture_jittable
+from .capture import CallShape, Captured, capture_jittable, function_key, same
 from .captured_state import GlobalIndex
 from .export_errors import CallDescription
 from .graph_types import SymbolTable, read_outputs
@@ -39,6 +39,9 @@ class ModuleRecorder:
         self._index = GlobalIndex(self.globals.values())
 
     def record(self) -> Program:
+        for member in self.spec.members.values():
+            if isinstance(member, ProgramSpec) and member.is_public:
+                self.program(member)  # First: functions that capture its state read its globals.
         procedures: list[Procedure] = []
         for member in self.spec.members.values():
             match member:
@@ -65,7 +68,7 @@ class ModuleRecorder:
     ) -> Captured:
         """Return the function for a call, capturing it the first time."""
         table = jittable.decomposition_table
-        key = (jittable.function, jittable.name, id(table), shape.key())
+        key = (function_key(jittable.function), jittable.name, same(table), shape.key())
         if key not in self._captured:
             self._captured[key] = capture_jittable(
                 jittable,

@@ -88,7 +88,12 @@ class GlobalsView:
         except (KeyError, IndexError, TypeError):
             raise _no_such_global(self._recorder, self._name, self._specs, key) from None
         assign_globals(self._recorder, f"{self._name}[{key!r}]", specs, value)
-        self.structure[key] = plain(value)
+        if isinstance(self.structure, tuple):
+            items = list(self.structure)
+            items[key] = plain(value)
+            self.structure = trees.unflatten(self._specs, trees.leaves(items))
+        else:
+            self.structure[key] = plain(value)
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):

@@ -95,6 +95,20 @@ class ProcedureRecorder:
         self.contracts.locate(value, name, shape)
         return TensorProxy(self, value, value_type, name)
 
+    def owned(self, leaves: list[Any]) -> list[Any]:
+        """Refuse stand-ins of another procedure: their values mean nothing in this one."""
+        for leaf in leaves:
+            if isinstance(leaf, (TensorProxy, ScalarProxy)) and leaf._recorder is not self:
+                raise TracingError(
+                    f"{leaf._name} belongs to another procedure, {leaf._recorder.where}",
+                    where=self.where,
+                    location=self.user_location(),
+                    got=f"{leaf._name}: {leaf.type}",
+                    expected="values that this procedure was given, read or computed",
+                    fix="compute it here too, or keep it in a mutable global",
+                )
+        return leaves
+
     def new_value(self, value_type: ValueType) -> int:
         """Return the id of a new value."""
         self.types.append(value_type)
@@ -124,6 +138,7 @@ class ProcedureRecorder:
         return TensorProxy(self, value, value_type, f"self.{spec.label}", spec.symbol)
 
     def check_store(self, spec: GlobalSpec, value: Any) -> None:
+        self.owned([value])
         stores.check_store(self, spec, value)
 
     def store_global(self, spec: GlobalSpec, value: Any) -> None:
@@ -186,7 +201,7 @@ class ProcedureRecorder:
         declared = jittable.constraints(*args, **kwargs) if jittable.constraints else ()
         self._constrain(declared, location)
         self._constrain(constraints, location)
-        leaves = trees.leaves(arguments)
+        leaves = self.owned(trees.leaves(arguments))
         check_call(jittable, args, kwargs, self.where, location)
         shape, values = self._call_shape(arguments, leaves)
         description = CallDescription(
@@ -204,7 +219,7 @@ class ProcedureRecorder:
     ) -> Any:
         """Record a call of a private ExportedProgram."""
         captured = self.module.program(spec)
-        leaves = trees.leaves(plain((tuple(args), dict(kwargs))))
+        leaves = self.owned(trees.leaves(plain((tuple(args), dict(kwargs)))))
         proxies = [leaf for leaf in leaves if isinstance(leaf, (TensorProxy, ScalarProxy))]
         stores.check_program_arguments(self, spec, captured, proxies)
         return self._append_call(captured, [p.value for p in proxies], proxies, spec.name)
@@ -271,8 +286,38 @@ class ProcedureRecorder:
         ids = tuple(result.value for result in results)
         self.steps.append(Call(ids, captured.function.symbol, tuple(values)))
         for argument, index in captured.mutated:
-            proxies[argument].value = results[index].value
+            self._rebind(proxies, argument, results[index].value, name)
         return trees.map_leaves(lambda leaf: _result_leaf(leaf, results), captured.structure)
+
+    def _rebind(self, proxies: Sequence[Proxy], argument: int, value: int, name: str) -> None:
+        """Have a stand-in that a function changed in place hold the new value, and its global too."""
+        proxy = proxies[argument]
+        for other in (*proxies[:argument], *proxies[argument + 1 :]):
+            if other is proxy or (other._symbol is not None and other._symbol == proxy._symbol):
+                raise TracingError(
+                    f"{name} changes {proxy._name} in place, and is given it twice",
+                    where=self.where,
+                    location=self.user_location(),
+                    got=f"{proxy._name} as two arguments of {name}",
+                    expected="a tensor that is changed in place as one argument",
+                    fix="write out of place in the jittable, and return the new tensor",
+                )
+        is_state = self._is_current(proxy)
+        proxy.value = value
+        if is_state:
+            self.set_global(proxy._symbol, proxy._name, proxy)
+
+    def _is_current(self, proxy: Proxy) -> bool:
+        """Say whether a stand-in is what its global holds by now."""
+        for step in reversed(self.steps):
+            match step:
+                case Store(symbol, value) if symbol == proxy._symbol:
+                    return value == proxy.value
+                case Load(result, _) if result == proxy.value:
+                    return True
+                case _:
+                    pass
+        return False
 
     def _argument_dims(
         self, captured: Captured, proxies: Sequence[Proxy]

@@ -8,7 +8,7 @@ from typing import Any
 
 import sympy
 import torch
-from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
+from torch.export.graph_signature import ConstantArgument, InputKind
 
 from shark_turbine import dtypes, trees
 from shark_turbine.errors import TracingError, UnsupportedTypeError
@@ -19,6 +19,7 @@ from ..program import Call, DimOf, JitFunction, Procedure, ScalarValue
 from ..spec import GlobalSpec, Inline, ProgramSpec, tensor_identity
 from ..types import AbstractTensor, ValueType
 from .capture import Captured
+from .captured_state import WRITES_STATE
 from .finish import flat_type
 from .graph_types import ConstantOutput, Outputs, ResultIndex, SymbolTable, user_inputs
 from .sizes import Measured, input_checks
@@ -34,12 +35,12 @@ def state_globals(
 ) -> Iterator[GlobalSpec]:
     """Yield a global for each parameter and buffer that a program uses and no global holds yet.
 
-    A buffer that the program writes is mutable. Names are the qualified names of the nn.Module.
+    What the program writes is mutable. Names are the qualified names of the nn.Module.
     """
     written = {
         tensor_identity(state_tensor(program, str(output.target)))
         for output in program.graph_signature.output_specs
-        if output.kind is OutputKind.BUFFER_MUTATION
+        if output.kind in WRITES_STATE
     }
     used = {node.name for node in program.graph.nodes if node.op == "placeholder" and node.users}
     yielded: set[object] = set()
