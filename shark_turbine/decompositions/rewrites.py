@@ -37,21 +37,37 @@ def _equal_to_itself(node: fx.Node) -> None:
 
 
 def _round_scalars(node: fx.Node) -> None:
-    """Round the Python floats of a comparison to the tensor's dtype, as eager does.
+    """Round the Python numbers of a comparison to the tensor's dtype, as eager does.
 
-    The compiler compares in f64: there float32(0.3) is greater than 0.3.
+    The compiler compares in f64: there float32(0.3) is greater than 0.3. And it folds a comparison of
+    a constant float tensor with an int to a wrong result: `torch.tensor(0.25) < 0` is true.
     """
-    tensor = node.args[0]
-    if not isinstance(tensor, fx.Node) or not tensor.meta["val"].is_floating_point():
+    tensor, *rest = node.args
+    if not isinstance(tensor, fx.Node):
         return
     dtype = tensor.meta["val"].dtype
-    node.args = (
-        tensor,
-        *(
-            torch.tensor(argument, dtype=dtype).item() if isinstance(argument, float) else argument
-            for argument in node.args[1:]
-        ),
-    )
+    if dtype.is_floating_point:
+        node.args = (tensor, *(_rounded(argument, dtype) for argument in rest))
+    elif not dtype.is_complex and any(isinstance(argument, float) for argument in rest):
+        # An integer tensor and a float: the compiler dies of folding it. Eager compares floats.
+        default = torch.get_default_dtype()
+        wide = Builder(node).call(torch.ops.prims.convert_element_type.default, tensor, default)
+        node.args = (wide, *(_rounded(argument, default) for argument in rest))
+
+
+def _rounded(argument: Any, dtype: torch.dtype) -> Any:
+    if not isinstance(argument, (int, float)):
+        return argument
+    return torch.tensor(float(argument), dtype=dtype).item()
+
+
+def _float_scalars(node: fx.Node) -> None:
+    """Give arithmetic on floats a float: folding a constant tensor, the compiler takes -1 for 2**64 - 1."""
+    tensor, other = node.args[0], node.args[1]
+    if type(other) is int and isinstance(tensor, fx.Node):
+        value = tensor.meta["val"]
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
+            node.update_arg(1, float(other))
 
 
 def use_checked_forms(graph: fx.Graph) -> None:
@@ -68,6 +84,22 @@ _TRUSTED: dict[Any, Any] = {
 _RULES: dict[Any, Callable[[fx.Node], None]] = {
     aten.eq.Tensor: _equal_to_itself,
     aten.ne.Tensor: _equal_to_itself,
+    **dict.fromkeys(
+        (
+            aten.add.Scalar,
+            aten.add.Tensor,
+            aten.sub.Scalar,
+            aten.sub.Tensor,
+            aten.mul.Scalar,
+            aten.mul.Tensor,
+            aten.div.Scalar,
+            aten.div.Tensor,
+            aten.rsub.Scalar,
+            aten.remainder.Scalar,
+            aten.fmod.Scalar,
+        ),
+        _float_scalars,
+    ),
     **dict.fromkeys(
         (
             aten.eq.Scalar,

@@ -39,6 +39,33 @@ CASES: dict[str, Case] = {
     # ------------------------------------------------------------------------- names and aliases
     "python_and": (lambda a, b: (a & b, a | b, a ^ b), (MASK, ~MASK)),
     "equals_itself": (lambda a: (a == a, a != a), (SPECIAL,)),
+    "constant_compared": (
+        lambda a: tuple(a + (torch.tensor(value) < 0).float() for value in (0.25, -0.25)),
+        (torch.zeros(2),),
+    ),
+    "constant_arithmetic": (
+        lambda a: (
+            a + (torch.tensor([2.0, 2.0]) + -1),
+            a + (torch.tensor([2.0, 2.0]) - -1),
+            a + torch.tensor([2.0, 2.0]) * -1,
+            a + torch.tensor([2.0, 2.0]).clamp(-1, 1),
+            a + torch.where(torch.tensor([True, True]), torch.tensor([2.0, 2.0]), -1),
+            a + torch.tensor([2.0, 2.0]).masked_fill(torch.tensor([True, True]), -1),
+            a + (-1 - torch.tensor([2.0, 2.0])),
+            a + -1 / torch.tensor([2.0, 2.0]),
+            a + torch.full((2,), -1),
+            a + torch.maximum(torch.tensor([2.0, 2.0]), torch.tensor(-1.0)),
+            a + (torch.tensor([2, -2]) - 3) * -1,
+        ),
+        (torch.zeros(2),),
+    ),
+    "integer_constant_compared": (
+        lambda a: (
+            a + (torch.tensor([3, -3]) < 2.5),
+            a + (torch.tensor([2, 200], dtype=torch.uint8) == 2.0),
+        ),
+        (torch.zeros(2),),
+    ),
     "isfinite": (torch.isfinite, (SPECIAL,)),
     "isclose": (torch.isclose, (LEFT, RIGHT)),
     "xlogy": (torch.xlogy, (LEFT.abs(), RIGHT)),
