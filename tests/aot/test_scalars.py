@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import shark_turbine.aot as aot
+from shark_turbine.errors import ContractError
 
 A = aot.AbstractTensor
 I32, I64, F32, F64 = aot.AbstractI32, aot.AbstractI64, aot.AbstractF32, aot.AbstractF64
@@ -132,3 +133,17 @@ def test_numbers_as_results_of_torch_functions(numbers: Any) -> None:
         size, twice, constant, x = numbers.loaded.from_torch(torch.ones(length))
         assert (size, twice, constant) == (length, 2 * length, 3.5)
         assert x.shape == (length,)
+
+
+def test_a_size_outside_what_torch_assumed_is_refused(build: Any) -> None:
+    class HeadModule(aot.CompiledModule):
+        head = aot.jittable(lambda x, n: x[:n])
+
+        def run(self, x=aot.AbstractTensor(10), n=aot.AbstractIndex):
+            return self.head(x, n)
+
+    loaded, x = build(HeadModule).loaded, torch.arange(10.0)
+    for n in (0, 1, 2, 10):
+        torch.testing.assert_close(loaded.run(x, n), x[:n])
+    with pytest.raises(ContractError, match="must be <= 10"):
+        loaded.run(x, 11)

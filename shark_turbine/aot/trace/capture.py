@@ -20,6 +20,7 @@ from ..program import JitFunction
 from ..spec import Jittable
 from ..types import AbstractScalar, TensorType, ValueType
 from .captured_state import StateBinder, captured_modules
+from .decisions import refuse_decisions
 from .export_errors import CallDescription, explain_export_failure
 from .graph_types import ConstantOutput, ResultIndex, SymbolTable, read_outputs
 from .quiet import quiet_torch
@@ -84,6 +85,7 @@ def capture_jittable(
     """
     wrapper = _FlatFunction(jittable, shape)
     program = _export(wrapper, shape, description)
+    refuse_decisions(program, description)
     with quiet_torch():
         prepared = prepare(program, decomposition_table=jittable.decomposition_table)
     symbols = SymbolTable.from_inputs(prepared, shape.types)

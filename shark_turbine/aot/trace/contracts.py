@@ -82,10 +82,13 @@ class Contracts:
         own.add(DimConstraint(probe, constraint.relation, constraint.right))
         yield from self._in_range(self.source_of(left), self._labels[left.id], own.range_of(probe))
 
-    def check_index(self, value: int, function: str) -> Check:
-        """Check that a size passed to a torch function is one."""
-        message = f"{self._procedure}: the size passed to {function} must be >= 0"
-        return Check(ScalarValue(value), ">=", 0, message)
+    def check_index(self, value: int, function: str, bounds: DimRange) -> Iterator[Check]:
+        """Check that a size passed to a torch function is one that it works for."""
+        message = f"{self._procedure}: the size passed to {function} must be"
+        source = ScalarValue(value)
+        yield Check(source, ">=", bounds.minimum, f"{message} >= {bounds.minimum}")
+        if bounds.maximum is not None:
+            yield Check(source, "<=", bounds.maximum, f"{message} <= {bounds.maximum}")
 
     def entry_checks(self) -> list[Check]:
         """Return the checks of the arguments: equalities, then ranges."""

@@ -18,6 +18,7 @@ from . import scalars, stores
 from .call_checks import check_call
 from .capture import CallShape, Captured, Known, known
 from .contracts import Contracts
+from .decisions import number_ranges
 from .export_errors import CallDescription, user_line
 from .finish import finish_procedure
 from .graph_types import ConstantOutput, ResultIndex
@@ -209,9 +210,9 @@ class ProcedureRecorder:
         )
         captured = self.module.capture(jittable, shape, description)
         proxies = [leaf for leaf in leaves if isinstance(leaf, (TensorProxy, ScalarProxy))]
-        for proxy in proxies:
+        for proxy, bounds in zip(proxies, number_ranges(captured.function.program), strict=True):
             if isinstance(proxy, ScalarProxy) and proxy.type == AbstractIndex:
-                self.steps.append(self.contracts.check_index(proxy.value, jittable.name))
+                self.steps.extend(self.contracts.check_index(proxy.value, jittable.name, bounds))
         return self._append_call(captured, values, proxies, jittable.name)
 
     def call_program(
