@@ -104,7 +104,7 @@ class ProgramImporter:
         for child_name, child in program.graph_module.named_children():
             if isinstance(child, fx.GraphModule):
                 self._import_child(child, f"{name}${child_name}")
-        function, nodes = self._begin(name, plan.parameters, plan.result_nodes(), visibility)
+        function, nodes = self._begin(name, plan.parameters, plan.results, visibility)
         with function.location, ir.InsertionPoint(function.body.blocks[0]):
             for node, value in plan.constants.items():
                 nodes.bind_literal(node, value)
@@ -183,9 +183,6 @@ class _Plan:
     loads: dict[fx.Node, str]
     results: list[fx.Node]
     stores: list[tuple[fx.Node, str]]
-
-    def result_nodes(self) -> list[fx.Node]:
-        return self.results
 
     @classmethod
     def of(cls, program: torch.export.ExportedProgram, symbols: Mapping[str, str]) -> _Plan:

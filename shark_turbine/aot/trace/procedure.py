@@ -45,8 +45,7 @@ class ProcedureRecorder:
     def record(self) -> Procedure:
         """Run the method and return what it did."""
         arguments = [
-            trees.map_leaves(lambda leaf: leaf, self._argument(parameter.name, parameter.value))
-            for parameter in self.spec.parameters
+            self._argument(parameter.name, parameter.value) for parameter in self.spec.parameters
         ]
         self.contracts.seal_arguments(len(self.types))
         positional = [
