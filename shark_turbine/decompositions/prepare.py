@@ -19,6 +19,8 @@ from .graph import graphs
 from .joint_index import join_indices
 from .rewrites import rewrite, use_checked_forms
 from .table import current_aot_decompositions, required_decompositions
+from .unsigned import widen
+from .views import split_views
 
 
 def prepare(
@@ -41,6 +43,8 @@ def prepare(
     constants = _constants(prepared)
     for module in graphs(prepared.graph_module):
         rewrite(module.graph)
+        widen(module.graph)
+        split_views(module.graph)
         insert_checks(module.graph, constants)
         separate_values(module.graph)
         use_checked_forms(module.graph)

@@ -121,7 +121,7 @@ def _scaled(tensor: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tenso
 
 def _dims(tensor: Tensor, dim: Sequence[int] | None) -> list[int]:
     rank = tensor.dim()
-    return sorted(each % rank for each in dim) if dim else list(range(rank))
+    return sorted(each % rank for each in dim) if dim and rank else list(range(rank))
 
 
 def _is_long(tensor: Tensor, dims: Sequence[int], dtype: torch.dtype) -> bool:

@@ -24,10 +24,22 @@ def required(*operators: OpOverload) -> Callable[[Decomposition], Decomposition]
 
     def register(function: Decomposition) -> Decomposition:
         for operator in operators:
-            REQUIRED[operator] = function
+            REQUIRED[operator] = _chained(REQUIRED.get(operator), function)
         return function
 
     return register
+
+
+def _chained(first: Decomposition | None, second: Decomposition) -> Decomposition:
+    """Ask each registered function in turn: an operator may need mending for several reasons."""
+    if first is None:
+        return second
+
+    def either(*arguments: Any, **keywords: Any) -> Any:
+        result = first(*arguments, **keywords)
+        return second(*arguments, **keywords) if result is NotImplemented else result
+
+    return either
 
 
 class _Inside(local):
