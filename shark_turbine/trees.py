@@ -145,7 +145,7 @@ def _spec_keys(spec: Any) -> list[str | int] | None:
         is_keys = isinstance(context, (list, tuple)) and len(context) == spec.num_children
         if is_keys and context and all(isinstance(key, (str, int)) for key in context):
             return list(context)
-    return [] if issubclass(spec.type, dict) else None
+    return [] if isinstance(spec.type, type) and issubclass(spec.type, dict) else None
 
 
 def map_constants(tree: Tree, function: Callable[[Any], Any]) -> Tree:

@@ -25,7 +25,7 @@ def dim_names(
 
     Best effort: what cannot be matched has no name, and is called `d0`, `d1`, ...
     """
-    if not dynamic_shapes:
+    if not dynamic_shapes or _has_no_signature(function):
         return {}
     given = _by_position(function, args, kwargs, dynamic_shapes)
     leaves = list(_tensor_leaves([*args, *kwargs.values()], given))
@@ -40,6 +40,14 @@ def dim_names(
             if isinstance(size, torch.SymInt) and name and name.isidentifier():
                 names.setdefault(str(size.node.expr), name)
     return names
+
+
+def _has_no_signature(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function)
+    except ValueError:
+        return True
+    return False
 
 
 def _by_position(

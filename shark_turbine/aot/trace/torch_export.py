@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -134,7 +135,8 @@ class _FunctionModule(torch.nn.Module):
         def call(*args: Any, **kwargs: Any) -> Any:
             return function(*args, **kwargs)
 
-        call.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+        with suppress(ValueError):  # Builtins have no signature; their arguments have no names.
+            call.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
         self.forward = call
 
 
