@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
@@ -21,12 +22,21 @@ _CHATTY = (
 )
 
 
+# torch traces one program at a time: threads that export together break its tables of operators.
+_tracing = threading.RLock()
+
+
 @contextmanager
 def quiet_torch() -> Iterator[None]:
-    """Keep torch's warnings and logged failures to itself for the length of a `with` block.
+    """Trace with torch: its warnings and logged failures are kept to itself, other threads wait.
 
     Loggers that the user turned on (`TORCH_LOGS`) stay on.
     """
+    with _tracing:
+        yield from _quiet()
+
+
+def _quiet() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in _CHATTY]
     quieted = [logger for logger in loggers if logger.getEffectiveLevel() >= logging.WARNING]
     levels = [logger.level for logger in quieted]

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import ctypes
 import inspect
+import re
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -19,6 +21,12 @@ from .captured_state import captured_modules
 from .dim_names import dim_names
 from .export_errors import CallDescription, explain_export_failure, users_own
 from .quiet import quiet_torch
+
+# torch's two warnings, without TorchDynamo and with it.
+_ASSIGNED = re.compile(
+    r"tensor attributes? (?P<name>self\.\S+).*assigned during export"
+    r"""|side effects.*\["L\['self'\]"""
+)
 
 
 def export_module(
@@ -62,13 +70,33 @@ def _export(
     strict: bool,
 ) -> torch.export.ExportedProgram:
     try:
-        with quiet_torch():
-            return torch.export.export(
+        with quiet_torch(), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            program = torch.export.export(
                 module, args, dict(kwargs), dynamic_shapes=dynamic_shapes, strict=strict
             )
     finally:
         if strict:
             _return_freed_memory()
+    _warn_of_python_state(module, [str(warning.message) for warning in caught])
+    return program
+
+
+def _warn_of_python_state(module: torch.nn.Module, messages: list[str]) -> None:
+    """Pass on, in our words, that `forward` assigns attributes: a compiled function forgets them."""
+    for message in messages:
+        assigned = _ASSIGNED.search(message)
+        if assigned is None:
+            continue
+        name = assigned["name"] or "an attribute of the module"
+        warnings.warn(
+            f"{type(module).__name__}.forward changes {name}, and a compiled function keeps no "
+            "Python state: each call sees what was there at export. Register the tensor with "
+            "register_buffer(), and it becomes a mutable global.",
+            UserWarning,
+            stacklevel=2,
+        )
+        return
 
 
 def _return_freed_memory() -> None:
