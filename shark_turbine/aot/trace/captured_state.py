@@ -63,6 +63,12 @@ class GlobalIndex:
         self._by_tensor = {
             tensor_identity(tensor): spec for spec in specs for tensor in spec.identities
         }
+        self._mutable_storage = {
+            _storage(tensor): spec
+            for spec in self._by_tensor.values()
+            for tensor in spec.identities
+            if spec.mutable and tensor.numel()
+        }
 
     def find(self, tensor: torch.Tensor) -> GlobalSpec | None:
         return self._by_tensor.get(tensor_identity(tensor))
@@ -81,12 +87,35 @@ class GlobalIndex:
             for target, tensor in state.items()
             if isinstance(tensor, torch.Tensor)
         }
+        for target, spec in found.items():
+            if spec is None:
+                self._check_not_a_view(state[target], description)
         for output in program.graph_signature.output_specs:
             if output.kind in WRITES_STATE:
                 kind = output.kind.name.split("_")[0].lower()
                 target = str(output.target)
                 _check_mutable(kind, target, found.get(target), description)
         return {target: spec.symbol for target, spec in found.items() if spec is not None}
+
+    def _check_not_a_view(self, tensor: torch.Tensor, description: CallDescription) -> None:
+        """Refuse another view of mutable state: as a constant it would never change."""
+        is_plain = tensor.layout is torch.strided and tensor.numel() > 0
+        spec = self._mutable_storage.get(_storage(tensor)) if is_plain else None
+        if spec is None:
+            return
+        raise TracingError(
+            f"{description.function} captures a view of self.{spec.label}, a mutable global: the "
+            "view would keep today's values",
+            where=description.where,
+            location=description.location,
+            got=f"a tensor of shape {list(tensor.shape)} over the memory of self.{spec.label}",
+            expected="the global itself, or tensors that share no memory with mutable globals",
+            fix=f"pass self.{spec.label} to {description.function}, and take the view inside",
+        )
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def _check_mutable(

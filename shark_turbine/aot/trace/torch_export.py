@@ -51,13 +51,14 @@ def export_module(
     module = target if is_module else _FunctionModule(target)
     description = CallDescription(label, label, _location(target))
     try:
-        program = _export(module, args, kwargs, dynamic_shapes, strict and is_module)
+        program, said = _export(module, args, kwargs, dynamic_shapes, strict and is_module)
     except Exception as failure:
         if not (strict and is_module):
             raise explain_export_failure(failure, description) from failure
         raise _explain_strict_failure(
             failure, description, lambda: _export(module, args, kwargs, dynamic_shapes, False)
         ) from failure
+    _warn_of_python_state(label, program, said)
     function = target.forward if is_module else target
     return program, dim_names(program, function, args, kwargs, dynamic_shapes)
 
@@ -68,7 +69,8 @@ def _export(
     kwargs: Mapping[str, Any],
     dynamic_shapes: Any,
     strict: bool,
-) -> torch.export.ExportedProgram:
+) -> tuple[torch.export.ExportedProgram, list[str]]:
+    """Return the program, and what torch warned of."""
     try:
         with quiet_torch(), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -78,23 +80,30 @@ def _export(
     finally:
         if strict:
             _return_freed_memory()
-    _warn_of_python_state(module, [str(warning.message) for warning in caught])
-    return program
+    return program, [str(warning.message) for warning in caught]
 
 
-def _warn_of_python_state(module: torch.nn.Module, messages: list[str]) -> None:
-    """Pass on, in our words, that `forward` assigns attributes: a compiled function forgets them."""
+def _warn_of_python_state(
+    label: str, program: torch.export.ExportedProgram, messages: list[str]
+) -> None:
+    """Pass on, in our words, that `forward` assigns attributes: a compiled function forgets them.
+
+    With TorchDynamo torch does not say which; where buffers are written it may mean these.
+    """
+    writes_buffers = any(
+        isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+        for node in program.graph.nodes
+    )
     for message in messages:
         assigned = _ASSIGNED.search(message)
-        if assigned is None:
+        if assigned is None or (assigned["name"] is None and writes_buffers):
             continue
-        name = assigned["name"] or "an attribute of the module"
         warnings.warn(
-            f"{type(module).__name__}.forward changes {name}, and a compiled function keeps no "
-            "Python state: each call sees what was there at export. Register the tensor with "
-            "register_buffer(), and it becomes a mutable global.",
+            f"{label}.forward changes {assigned['name'] or 'an attribute of the module'}, and a "
+            "compiled function keeps no Python state: each call sees what was there at export. "
+            "Register the tensor with register_buffer(), and it becomes a mutable global.",
             UserWarning,
-            stacklevel=2,
+            stacklevel=4,
         )
         return
 
