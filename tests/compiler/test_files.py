@@ -18,7 +18,8 @@ from shark_turbine.compiler import compile
 from shark_turbine.errors import CompileError, SaveError
 
 SLOW = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # A job in the background ignores Ctrl-C.
 from shark_turbine.compiler import compile
 body = "".join(f"  %{i + 1} = linalg.matmul ins(%{i}, %x : tensor<64x64xf32>, tensor<64x64xf32>)"
     f" outs(%0 : tensor<64x64xf32>) -> tensor<64x64xf32>\\n" for i in range(1000))
@@ -143,13 +144,8 @@ def test_compiler_dies_with_its_parent(
     try:
         wait_for(lambda: bool(compilers_of(process.pid)) or process.poll() is not None)
         (compiler,) = compilers_of(process.pid)
-
-        def is_over() -> bool:
-            # Python drops a Ctrl-C that arrives inside a finalizer; a person presses it again.
-            process.send_signal(how)
-            return process.poll() is not None and not is_compiler(compiler)
-
-        wait_for(is_over)
+        process.send_signal(how)
+        wait_for(lambda: process.poll() is not None and not is_compiler(compiler))
     finally:
         process.kill()
         process.communicate()
