@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import torch
 
@@ -11,17 +11,17 @@ from shark_turbine import trees
 from shark_turbine.errors import DimensionError, TracingError
 
 from ..dims import DimVar, DynamicDim
-from ..types import AbstractScalar, TensorType
+from ..types import AbstractScalar, TensorType, ValueType
 
 if TYPE_CHECKING:
     from .procedure import ProcedureRecorder
 
 
-class TensorProxy:
-    """A tensor of the procedure that is being traced: has a shape and dtype, and no data.
+_Type = TypeVar("_Type", bound=ValueType)
 
-    Compute with it in an `aot.jittable`; here it can be passed, stored in a global and returned.
-    """
+
+class _Traced(Generic[_Type]):
+    """A value of the procedure that is being traced: its id, its type, what the user calls it."""
 
     __slots__ = ("_name", "_recorder", "_symbol", "type", "value")
 
@@ -29,7 +29,7 @@ class TensorProxy:
         self,
         recorder: ProcedureRecorder,
         value: int,
-        type: TensorType,
+        type: _Type,
         name: str,
         symbol: str | None = None,
     ) -> None:
@@ -38,6 +38,24 @@ class TensorProxy:
         self.type = type
         self._name = name
         self._symbol = symbol
+
+    def set(self, value: Any) -> None:
+        """Store a new value in the global that this value was read from.
+
+        Raises:
+            TracingError: it was not read from a global, or the global is immutable, or of another
+                type.
+        """
+        self._recorder.set_global(self._symbol, self._name, value)
+
+
+class TensorProxy(_Traced[TensorType]):
+    """A tensor of the procedure that is being traced: has a shape and dtype, and no data.
+
+    Compute with it in an `aot.jittable`; here it can be passed, stored in a global and returned.
+    """
+
+    __slots__ = ()
 
     @property
     def dtype(self) -> torch.dtype:
@@ -80,15 +98,6 @@ class TensorProxy:
             expected="a dim that was declared with None or a name",
             fix=f"declare it dynamic, as in {_dynamic_declaration(self.type, axis)}",
         )
-
-    def set(self, value: Any) -> None:
-        """Store a new value in the global that this tensor was read from.
-
-        Raises:
-            TracingError: it was not read from a global, or the global is immutable, or of another
-                type.
-        """
-        self._recorder.set_global(self._symbol, self._name, value)
 
     def _axis(self, dim: int) -> int:
         if -self.ndim <= dim < self.ndim:
@@ -193,34 +202,11 @@ for _name in ("int", "float", "complex", "index", "abs", "round"):
     setattr(TensorProxy, f"__{_name}__", _refusing(f"{_name}()"))
 
 
-class ScalarProxy:
+class ScalarProxy(_Traced[AbstractScalar]):
     """A number of the procedure that is being traced; arithmetic and comparison are recorded."""
 
-    __slots__ = ("_name", "_recorder", "_symbol", "type", "value")
+    __slots__ = ()
     __hash__ = None  # type: ignore[assignment]
-
-    def __init__(
-        self,
-        recorder: ProcedureRecorder,
-        value: int,
-        type: AbstractScalar,
-        name: str,
-        symbol: str | None = None,
-    ) -> None:
-        self._recorder = recorder
-        self.value = value
-        self.type = type
-        self._name = name
-        self._symbol = symbol
-
-    def set(self, value: Any) -> None:
-        """Store a new value in the global that this number was read from.
-
-        Raises:
-            TracingError: it was not read from a global, or the global is immutable, or of another
-                type.
-        """
-        self._recorder.set_global(self._symbol, self._name, value)
 
     def __bool__(self) -> NoReturn:
         raise TracingError(
