@@ -144,6 +144,10 @@ class ContractError(TurbineError, RuntimeError):
     """A check inside the artifact refused a call: the broken contract is the message."""
 
 
+class IndexContractError(ContractError, IndexError):
+    """An index of a call is out of range; the message names the operator and its source line."""
+
+
 class ExecutionError(TurbineError, RuntimeError):
     """A call of a loaded function failed inside the runtime: out of memory, an unknown device."""
 
@@ -199,3 +203,7 @@ class CompileError(TurbineError, RuntimeError):
 
 class SaveError(TurbineError, OSError):
     """A file cannot be written where it should go; what was there before is untouched."""
+
+
+class FallbackWarning(UserWarning):
+    """Part of a program that `torch.compile` compiles runs in eager PyTorch."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any
@@ -70,6 +70,7 @@ __all__ = [
     "Value",
     "arith",
     "func",
+    "keep_alive",
     "store_global",
     "tensor",
     "tensor_type",
@@ -127,3 +128,16 @@ def store_global(value: Any, symbol: str) -> None:
     Operation.create(
         "util.global.store", operands=[kept], attributes={"global": FlatSymbolRefAttr.get(symbol)}
     )
+
+
+def keep_alive(arguments: Iterable[Any]) -> None:
+    """Keep tensor arguments alive up to the insertion point, before a function returns.
+
+    IREE updates in place what nobody reads any more. Callers lend the memory of their arguments (the
+    manifest says `preserves_inputs`), and want it back unchanged.
+    """
+    for argument in arguments:
+        if isinstance(argument.type, RankedTensorType):
+            Operation.create(
+                "util.optimization_barrier", results=[argument.type], operands=[argument]
+            )

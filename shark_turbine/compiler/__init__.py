@@ -1,19 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The compiler room: an MLIR module to a vmfb, through IREE's compiler in a child process."""
 
+from .cache import Outcome, compile_cached, remember, remembered
 from .driver import DEFAULT_TIMEOUT, Lowering, compile
 from .targets import ResolvedTarget, Target, backend_names
 from .torch_mlir import Kind, lower
+from .trials import refusals
 from .vmfb import Vmfb
 
 __all__ = [
     "DEFAULT_TIMEOUT",
     "Kind",
     "Lowering",
+    "Outcome",
     "ResolvedTarget",
     "Target",
     "Vmfb",
     "backend_names",
     "compile",
+    "compile_cached",
     "lower",
+    "refusals",
+    "remember",
+    "remembered",
 ]

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from os import PathLike
 from pathlib import Path
@@ -19,7 +20,7 @@ from shark_turbine.files import check_target, new_file
 from shark_turbine.signature import FunctionSignature
 
 from . import failures, inputs, large_child
-from .targets import CPU_BACKEND, Target, make_target, merge_flags, resolve
+from .targets import CPU_BACKEND, ResolvedTarget, Target, make_target, merge_flags, resolve
 from .tools import ToolResult, find_tool, run_tool
 from .torch_mlir import lower_for_iree
 from .vmfb import Vmfb, append_manifest, make_manifest
@@ -34,12 +35,20 @@ Lowering = Literal["iree", "torch-mlir"]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Everything about a compilation but the module itself."""
+    """What `compile` is told about a module, under the same names and with the same defaults."""
 
-    target: Target
-    flags: tuple[str, ...]
-    timeout: float | None
-    strips_contracts: bool
+    target_backends: Sequence[str] = (CPU_BACKEND,)
+    target_cpu: str | None = "host"
+    target_cpu_features: str | None = None
+    target_triple: str | None = None
+    flags: Sequence[str] = ()
+    timeout: float | None = DEFAULT_TIMEOUT
+    strip_contracts: bool = False
+    lowering: Lowering = "iree"
+    signatures: Sequence[FunctionSignature] = ()
+    name: str | None = None
+    stateful: bool | None = None
+    preserves_inputs: bool = False
 
 
 def compile(
@@ -90,53 +99,80 @@ def compile(
     if path is not None:
         check_target(path)
     options = Options(
-        target=make_target(
-            target_backends, triple=target_triple, cpu=target_cpu, cpu_features=target_cpu_features
-        ),
+        target_backends=target_backends,
+        target_cpu=target_cpu,
+        target_cpu_features=target_cpu_features,
+        target_triple=target_triple,
         flags=tuple(flags),
         timeout=timeout,
-        strips_contracts=strip_contracts,
-    )
-    module = inputs.load(module)
-    if lowering == "torch-mlir":
-        module = lower_for_iree(module, timeout=timeout, name=name)
-    elif lowering != "iree":
-        raise CompileError(
-            "there is no such lowering",
-            stage="options",
-            got=f"lowering={lowering!r}",
-            expected="'iree' or 'torch-mlir'",
-        )
-    facts = inputs.facts(module)
-    resolved = resolve(options.target, options.flags)
-    manifest = make_manifest(
-        producer=f"shark_turbine {__version__}",
-        versions=_versions(),
-        name=facts.name or name,
-        target=resolved.to_json(),
-        flags=options.flags,
-        contracts_stripped=strip_contracts,
+        strip_contracts=strip_contracts,
+        lowering=lowering,
         signatures=signatures,
+        name=name,
         stateful=stateful,
         preserves_inputs=preserves_inputs,
     )
+    return build(inputs.load(module), options, *ask_target(options), path)
+
+
+def ask_target(options: Options) -> tuple[Target, ResolvedTarget]:
+    """Ask the compiler about the target of the options; it is asked once in a process.
+
+    Raises:
+        CompileError: the compiler does not know it.
+    """
+    target = make_target(
+        options.target_backends,
+        triple=options.target_triple,
+        cpu=options.target_cpu,
+        cpu_features=options.target_cpu_features,
+    )
+    return target, resolve(target, options.flags)
+
+
+def build(
+    module: Any, options: Options, target: Target, resolved: ResolvedTarget, path: Path | None
+) -> Vmfb:
+    """Compile an `ir.Module` for a target that the compiler knows; `compile` says the rest."""
+    if options.lowering == "torch-mlir":
+        module = lower_for_iree(module, timeout=options.timeout, name=options.name)
+    elif options.lowering != "iree":
+        raise CompileError(
+            "there is no such lowering",
+            stage="options",
+            got=f"lowering={options.lowering!r}",
+            expected="'iree' or 'torch-mlir'",
+        )
+    facts = inputs.facts(module)
+    manifest = make_manifest(
+        producer=f"shark_turbine {__version__}",
+        versions=producing_versions(),
+        name=facts.name or options.name,
+        target=resolved.to_json(),
+        flags=options.flags,
+        contracts_stripped=options.strip_contracts,
+        signatures=options.signatures,
+        stateful=options.stateful,
+        preserves_inputs=options.preserves_inputs,
+    )
+    flags = compiler_flags(options, target, facts)
     with new_file(path) as (output, publish):
-        _run_compiler(module, facts, options, output, name or facts.name)
+        _run_compiler(module, flags, options.timeout, output, options.name or facts.name)
         append_manifest(output, manifest)
         publish()
         return Vmfb.from_file(output, path)
 
 
-def compiler_flags(options: Options, facts: inputs.ModuleFacts) -> list[str]:
+def compiler_flags(options: Options, target: Target, facts: inputs.ModuleFacts) -> list[str]:
     """Return the compiler's options for a module; the user's replace ours of the same name."""
     ours = [
-        *options.target.flags(),
+        *target.flags(),
         # Where a value, its name and its file came from: paths of this machine, not reproducible.
         "--iree-vm-bytecode-module-strip-source-map",
         # The default strips the contracts from -O1 on.
-        f"--iree-opt-strip-assertions={str(options.strips_contracts).lower()}",
+        f"--iree-opt-strip-assertions={str(options.strip_contracts).lower()}",
     ]
-    if CPU_BACKEND in options.target.backends:
+    if CPU_BACKEND in target.backends:
         # Half of the 128 KiB that the runtime's worker threads have; the default is a quarter.
         ours.append("--iree-llvmcpu-stack-allocation-limit=65536")
     if facts.needs_f64:
@@ -146,15 +182,14 @@ def compiler_flags(options: Options, facts: inputs.ModuleFacts) -> list[str]:
 
 
 def _run_compiler(
-    module: Any, facts: inputs.ModuleFacts, options: Options, output: IO[bytes], name: str | None
+    module: Any, flags: Sequence[str], timeout: float | None, output: IO[bytes], name: str | None
 ) -> None:
-    flags = compiler_flags(options, facts)
     # The compiler leaves its object files behind when it dies.
     with inputs.as_file(module) as source, TemporaryDirectory(prefix="shark_turbine-") as scratch:
         files = (source.fileno(), output.fileno())
 
         def run(command: Sequence[str]) -> ToolResult:
-            return run_tool(command, keep_open=files, timeout=options.timeout, scratch=scratch)
+            return run_tool(command, keep_open=files, timeout=timeout, scratch=scratch)
 
         source_path, output_path = (f"/dev/fd/{descriptor}" for descriptor in files)
         is_large = os.fstat(files[0]).st_size >= LARGE_MODULE
@@ -167,12 +202,14 @@ def _run_compiler(
                 # It knows more options, and its diagnostics are what `failures` reads.
                 result = run([find_tool("iree-compile"), *flags, source_path, "-o", output_path])
         except TimeoutError as error:
-            raise failures.took_too_long(name, options.timeout) from error
+            raise failures.took_too_long(name, timeout) from error
     if result.status != 0:
         raise failures.explain(result, name, module)
 
 
-def _versions() -> dict[str, str]:
+@cache
+def producing_versions() -> dict[str, str]:
+    """Return the versions of the packages that have a say in an artifact."""
     found = {}
     for package in ("torch", "iree-base-compiler"):
         try:

@@ -6,7 +6,17 @@ This package knows PyTorch only: no MLIR, no IREE.
 
 from __future__ import annotations
 
-from .prepare import prepare
-from .table import current_aot_decompositions, extend_aot_decompositions
+from .prepare import prepare, prepare_graph
+from .table import (
+    current_aot_decompositions,
+    dispatched_decompositions,
+    extend_aot_decompositions,
+)
 
-__all__ = ["current_aot_decompositions", "extend_aot_decompositions", "prepare"]
+__all__ = [
+    "current_aot_decompositions",
+    "dispatched_decompositions",
+    "extend_aot_decompositions",
+    "prepare",
+    "prepare_graph",
+]

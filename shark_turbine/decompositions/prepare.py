@@ -40,8 +40,24 @@ def prepare(
     """
     table = current_aot_decompositions() if decomposition_table is None else decomposition_table
     prepared = _decompose(program, {**required_decompositions(), **table})
-    constants = _constants(prepared)
-    for module in graphs(prepared.graph_module):
+    _rewrite(prepared.graph_module, _constants(prepared))
+    return prepared
+
+
+def prepare_graph(graph_module: fx.GraphModule) -> None:
+    """Rewrite a functional graph that is decomposed already, in place.
+
+    Tensors that are its attributes count as constants: no call changes them.
+    """
+
+    def constant(node: fx.Node) -> Any:
+        return getattr(graph_module, str(node.target)) if node.op == "get_attr" else None
+
+    _rewrite(graph_module, constant)
+
+
+def _rewrite(graph_module: fx.GraphModule, constants: Callable[[fx.Node], Any]) -> None:
+    for module in graphs(graph_module):
         rewrite(module.graph)
         widen(module.graph)
         split_views(module.graph)
@@ -51,7 +67,6 @@ def prepare(
         join_indices(module.graph, constants)
         module.graph.lint()
         module.recompile()
-    return prepared
 
 
 def _decompose(

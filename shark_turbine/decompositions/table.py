@@ -51,8 +51,12 @@ _chosen = _Chosen()
 
 def default_decompositions() -> Decompositions:
     """Return a new table: composite operators less those of `names.WHOLE`, `names.decomposed()`, then our own."""
-    table: Decompositions = dict(_composites())
-    table.update(get_decompositions(names.decomposed()))
+    return {**_composites(), **dispatched_decompositions()}
+
+
+def dispatched_decompositions() -> Decompositions:
+    """Return a new table for graphs without composite operators, as AOTAutograd traces them."""
+    table: Decompositions = dict(get_decompositions(names.decomposed()))
     table.update(required_decompositions())
     return table
 

@@ -8,6 +8,7 @@ expressions, so the groups are found here and said one by one.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -69,7 +70,7 @@ def _split(node: fx.Node, source: fx.Node) -> None:
         if parts == 0:
             value = builder.call(aten.squeeze.dim, value, group.start)
         elif parts > 1:
-            sizes = wanted[group.to_start : group.to_stop]
+            sizes = _computed(builder, value, group, wanted[group.to_start : group.to_stop])
             value = builder.call(aten.unflatten.int, value, group.start, sizes)
     builder.replace(value)
 
@@ -81,6 +82,17 @@ def _wanted_sizes(builder: Builder, node: fx.Node) -> list[Any]:
     return [
         known if isinstance(known, int) else size for size, known in zip(asked, shape, strict=True)
     ]
+
+
+def _computed(builder: Builder, merged: fx.Node, group: _Group, sizes: list[Any]) -> list[Any]:
+    """Return the sizes that a dim is split into, with arithmetic for a -1: the compiler takes none."""
+    if not any(isinstance(size, int) and size == -1 for size in sizes):
+        return sizes
+    left = builder.size(merged, group.start)
+    for size in sizes:
+        if isinstance(size, fx.Node) or size != -1:
+            left = builder.call(operator.floordiv, left, size)
+    return [left if isinstance(size, int) and size == -1 else size for size in sizes]
 
 
 def _sizes(shape: Sequence[Any]) -> list[sympy.Expr]:

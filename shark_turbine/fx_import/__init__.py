@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
+from .entry import module_of_graph
 from .importer import ProgramImporter
 from .literals import elements_attribute
 
-__all__ = ["ProgramImporter", "elements_attribute"]
+__all__ = ["ProgramImporter", "elements_attribute", "module_of_graph"]

@@ -118,10 +118,23 @@ class ProgramImporter:
             ir.func.ReturnOp(results)
         return function
 
-    def _import_child(self, graph_module: fx.GraphModule, name: str) -> None:
-        if id(graph_module) in self._children:
-            return
-        self._children[id(graph_module)] = (graph_module, name)
+    def import_graph(
+        self, graph_module: fx.GraphModule, *, name: str, visibility: str = "private"
+    ) -> Any:
+        """Write a plain graph as the function `name` and return the `func.func`.
+
+        Placeholders are its parameters, what the graph returns are its results; tensors that are
+        attributes of the graph module become constants.
+
+        Args:
+            graph_module: a functional graph whose nodes carry `meta["val"]`.
+            name: a symbol that is free in the module.
+            visibility: `private` or `public`.
+
+        Raises:
+            TracingError: the graph holds an operator or structure that cannot be written.
+            UnsupportedTypeError: a dtype or an input that cannot be carried.
+        """
         for child_name, child in graph_module.named_children():
             if isinstance(child, fx.GraphModule):
                 self._import_child(child, f"{name}${child_name}")
@@ -130,10 +143,16 @@ class ProgramImporter:
         parameters = [node for node in graph.nodes if node.op == "placeholder"]
         output = graph.output_node().args[0]
         results = list(output) if isinstance(output, (list, tuple)) else [output]
-        function, nodes = self._begin(name, parameters, results, "private")
+        function, nodes = self._begin(name, parameters, results, visibility)
         nodes.import_graph(graph.nodes)
         with function.location, ir.InsertionPoint(function.body.blocks[0]):
             ir.func.ReturnOp([nodes.value_of(node) for node in results])
+        return function
+
+    def _import_child(self, graph_module: fx.GraphModule, name: str) -> None:
+        if id(graph_module) not in self._children:
+            self._children[id(graph_module)] = (graph_module, name)
+            self.import_graph(graph_module, name=name)
 
     def _begin(
         self, name: str, parameters: Sequence[Any], results: Sequence[Any], visibility: str

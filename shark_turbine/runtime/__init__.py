@@ -12,8 +12,10 @@ from ..versions import require
 require("iree-base-runtime")
 require("torch")
 
-from .function import LoadedFunction  # noqa: E402  after the check of the versions
+from .direct import direct  # noqa: E402  after the check of the versions
+from .function import LoadedFunction  # noqa: E402
 from .load import load  # noqa: E402
 from .module import LoadedModule  # noqa: E402
+from .parameters import parameters_in_memory  # noqa: E402
 
-__all__ = ["LoadedFunction", "LoadedModule", "load"]
+__all__ = ["LoadedFunction", "LoadedModule", "direct", "load", "parameters_in_memory"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ..errors import ContractError, ExecutionError, LoadError, TurbineError
+from ..errors import ContractError, ExecutionError, IndexContractError, LoadError, TurbineError
 
 _STATUS = re.compile(r"(?:^|[:;]\s)(?P<status>[A-Z][A-Z_]{4,})(?:; (?P<text>.*))?$", re.DOTALL)
 _TRAIL = re.compile(
@@ -32,10 +32,11 @@ def from_call(error: BaseException, where: str) -> TurbineError:
     """Translate what a call of a function raised."""
     status, message = split(error)
     if status == "FAILED_PRECONDITION":
-        return ContractError(message)
-    kind = status.lower().replace("_", " ") or type(error).__name__
+        kind = IndexContractError if "index out of range" in message else ContractError
+        return kind(message)
+    name = status.lower().replace("_", " ") or type(error).__name__
     return ExecutionError(
-        f"the call failed: {message or kind}", where=where, got=kind if message else None
+        f"the call failed: {message or name}", where=where, got=name if message else None
     )
 
 

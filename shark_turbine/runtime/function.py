@@ -19,7 +19,7 @@ from .tensors import Borrowed, packer, to_numpy, unpacker
 if TYPE_CHECKING:
     from .module import LoadedModule
 
-_REFUSALS = (
+REFUSALS = (
     RuntimeError,
     ValueError,
     IndexError,
@@ -46,8 +46,8 @@ class LoadedFunction:
     def __init__(
         self, module: LoadedModule, native: Any, signature: FunctionSignature, *, share: bool
     ) -> None:
-        self._module = module
-        self._native = native
+        self.module = module
+        self.native = native
         self.signature = signature
         self.__name__ = signature.name
         self.__qualname__ = f"{module.name}.{signature.name}"
@@ -57,18 +57,18 @@ class LoadedFunction:
         self._is_flat = self._binding.is_flat
         self._arity = len(signature.arguments)
         self._checks = [checker(argument, self.__qualname__) for argument in signature.arguments]
-        self._packs = [packer(argument.type, hal, share=share) for argument in signature.arguments]
-        self._unpacks = [unpacker(kind, hal) for kind in signature.results]
+        self.packs = [packer(argument.type, hal, share=share) for argument in signature.arguments]
+        self.unpacks = [unpacker(kind, hal) for kind in signature.results]
         self._tensor_results = [
             index for index, kind in enumerate(signature.results) if kind.shape is not None
         ]
         self._result = _result_builder(signature)
 
     def __repr__(self) -> str:
-        return f"<{self._module.name}.{self.signature}>"
+        return f"<{self.module.name}.{self.signature}>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        module = self._module
+        module = self.module
         if module.context is None or module.device.lost:
             module.refuse()
         if self._is_flat and not kwargs and len(args) == self._arity:
@@ -84,23 +84,23 @@ class LoadedFunction:
 
     def _run(self, values: Sequence[Any]) -> list[Any]:
         inputs = VmVariantList(self._arity)
-        outputs = VmVariantList(len(self._unpacks))
+        outputs = VmVariantList(len(self.unpacks))
         borrowed: Borrowed = []
-        for pack, value in zip(self._packs, values, strict=True):
+        for pack, value in zip(self.packs, values, strict=True):
             pack(value, inputs, borrowed)
-        module = self._module
+        module = self.module
         context, lock = module.context, module.lock
         if context is None:
             module.refuse()
         try:
             if lock is None:
-                context.invoke(self._native, inputs, outputs)
+                context.invoke(self.native, inputs, outputs)
             else:
                 with lock:
-                    context.invoke(self._native, inputs, outputs)
-        except _REFUSALS as error:
+                    context.invoke(self.native, inputs, outputs)
+        except REFUSALS as error:
             raise failures.from_call(error, self.__qualname__) from error
-        leaves = [unpack(outputs, index) for index, unpack in enumerate(self._unpacks)]
+        leaves = [unpack(outputs, index) for index, unpack in enumerate(self.unpacks)]
         return self._own(leaves, borrowed) if borrowed or len(leaves) > 1 else leaves
 
     def _own(self, leaves: list[Any], borrowed: Borrowed) -> list[Any]:
@@ -108,13 +108,14 @@ class LoadedFunction:
         taken: set[int] = set()
         for index in self._tensor_results:
             start = leaves[index].data_ptr()
-            if start in taken or _is_inside(start, borrowed):
+            if start in taken or is_inside(start, borrowed):
                 leaves[index] = leaves[index].clone()
             taken.add(start)
         return leaves
 
 
-def _is_inside(address: int, ranges: Borrowed) -> bool:
+def is_inside(address: int, ranges: Borrowed) -> bool:
+    """Tell whether an address lies in memory that a caller lent."""
     for low, high in ranges:  # noqa: SIM110  any() over a generator costs four times as much
         if low <= address < high:
             return True

@@ -59,20 +59,8 @@ def emit_procedure(
             emitter.values.update(enumerate(block.arguments))
             for step in procedure.steps:
                 emitter.emit(step)
-            _keep(block.arguments)
+            ir.keep_alive(block.arguments)
             ir.func.ReturnOp([emitter.values[value] for value in procedure.returned])
-
-
-def _keep(arguments: Any) -> None:
-    """Keep tensor arguments alive to the end: IREE updates in place what nobody reads any more.
-
-    Callers lend their memory (the manifest says `preserves_inputs`), and want it back unchanged.
-    """
-    for argument in arguments:
-        if isinstance(argument.type, ir.RankedTensorType):
-            ir.Operation.create(
-                "util.optimization_barrier", results=[argument.type], operands=[argument]
-            )
 
 
 def _reflect(function: Any, procedure: Procedure) -> None:

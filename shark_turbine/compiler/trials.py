@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Which of many small modules does the compiler take? Asked in children that may die of the answer."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from shark_turbine import ir
+from shark_turbine.files import new_file
+
+from . import trial_child
+from .diagnostics import readable
+from .tools import ToolResult, run_tool
+
+Depth = Literal["lower", "compile"]
+
+_SECONDS = 300.0
+_REFUSED = re.compile(r"^refused (?P<number>\d+) (?P<why>.*)$", re.MULTILINE)
+_UNDEFINED = re.compile(r"undefined symbol: (?P<symbol>\w+)")
+
+
+def refusals(modules: Sequence[Any], flags: Sequence[str], *, depth: Depth) -> dict[int, str]:
+    """Try modules one by one; return those that are refused, by place, with the reason in a line.
+
+    Args:
+        modules: `ir.Module`s.
+        flags: options of the compiler.
+        depth: `lower` tries the lowering of torch operators, some milliseconds each; `compile`
+            everything up to machine code, some hundred.
+    """
+    found: dict[int, str] = {}
+    with TemporaryDirectory(prefix="shark_turbine-") as scratch:
+        for number, module in enumerate(modules):
+            with new_file(Path(scratch, f"{number}.mlirbc")) as (file, publish):
+                ir.write_bytecode(module, file)
+                publish()
+        first = 0
+        while first < len(modules):
+            try:
+                first = _try_from(first, len(modules), scratch, flags, depth, found)
+            except TimeoutError:
+                return found
+    return found
+
+
+def _try_from(
+    first: int, end: int, scratch: str, flags: Sequence[str], depth: Depth, found: dict[int, str]
+) -> int:
+    """Try modules until all are done or the child dies; return the place to go on from."""
+    command = [sys.executable, "-I", trial_child.__file__, depth, scratch, str(first), str(end)]
+    result = run_tool([*command, *flags], timeout=_SECONDS, scratch=scratch)
+    text = result.stdout.decode(errors="replace")
+    for refused in _REFUSED.finditer(text):
+        number = int(refused["number"])
+        found[number] = _reason(refused["why"], number, result)
+    begun = [int(number) for number in re.findall(r"^begin (\d+)$", text, re.MULTILINE)]
+    finished = re.findall(r"^(?:fine|refused) (\d+)", text, re.MULTILINE)
+    if not begun:
+        return end
+    if len(begun) > len(finished):
+        found[begun[-1]] = f"the compiler crashes on it ({result.signal_name or result.status})"
+        return begun[-1] + 1
+    return end
+
+
+def _reason(why: str, number: int, result: ToolResult) -> str:
+    said = result.stderr.partition(f"module {number}\n")[2].partition("\nmodule ")[0]
+    missing = _UNDEFINED.search(said)
+    if missing is not None:
+        return f"the CPU code has no function {missing['symbol']}"
+    return readable(why)
