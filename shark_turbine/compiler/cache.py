@@ -87,7 +87,7 @@ def compile_cached(
     """Compile a module, or take the artifact of an equal compilation from the disk.
 
     Equal are the operations, whatever lines they come from; the options, which are those of
-    `compile`, but for `timeout`; the versions; and the CPU, where code is for the `host`. A hit
+    `compile`, but for `timeout` and `diagnose`; the versions; and the CPU, where code is for the `host`. A hit
     starts no process. Processes that need the same program at once compile it once. Where the folder
     cannot be used, a warning says so once, and modules are compiled without it. What is compiled
     with options that read or write further files is not kept.
@@ -158,8 +158,8 @@ def _key(module: Any, options: Options) -> tuple[str, bool]:
     )
     flags = compiler_flags(options, target, inputs.facts(module))
     told = {field.name: getattr(options, field.name) for field in fields(Options)}
-    # It decides whether there is an artifact, not which one.
-    del told["timeout"]
+    # They decide whether there is an artifact and what is said of it if not, not which one it is.
+    del told["timeout"], told["diagnose"]
     told["signatures"] = [signature.to_json() for signature in options.signatures]
     program, names_files = _digest(module)
     torch_mlir = installed("torch-mlir") if options.lowering == "torch-mlir" else None

@@ -49,6 +49,7 @@ class Options:
     name: str | None = None
     stateful: bool | None = None
     preserves_inputs: bool = False
+    diagnose: bool = True
 
 
 def compile(
@@ -67,6 +68,7 @@ def compile(
     name: str | None = None,
     stateful: bool | None = None,
     preserves_inputs: bool = False,
+    diagnose: bool = True,
 ) -> Vmfb:
     """Compile an MLIR module to a vmfb.
 
@@ -90,6 +92,8 @@ def compile(
             for yes.
         preserves_inputs: whether functions leave the memory of their arguments alone, for the
             manifest: loaders may then pass it without a copy.
+        diagnose: after a failure look for every operator that is to blame, which takes a while; the
+            compiler itself names the first.
 
     Raises:
         CompileError: the compiler refused the module or the options, crashed, or took too long.
@@ -111,6 +115,7 @@ def compile(
         name=name,
         stateful=stateful,
         preserves_inputs=preserves_inputs,
+        diagnose=diagnose,
     )
     return build(inputs.load(module), options, *ask_target(options), path)
 
@@ -157,7 +162,7 @@ def build(
     )
     flags = compiler_flags(options, target, facts)
     with new_file(path) as (output, publish):
-        _run_compiler(module, flags, options.timeout, output, options.name or facts.name)
+        _run_compiler(module, flags, options, output, options.name or facts.name)
         append_manifest(output, manifest)
         publish()
         return Vmfb.from_file(output, path)
@@ -182,14 +187,14 @@ def compiler_flags(options: Options, target: Target, facts: inputs.ModuleFacts) 
 
 
 def _run_compiler(
-    module: Any, flags: Sequence[str], timeout: float | None, output: IO[bytes], name: str | None
+    module: Any, flags: Sequence[str], options: Options, output: IO[bytes], name: str | None
 ) -> None:
     # The compiler leaves its object files behind when it dies.
     with inputs.as_file(module) as source, TemporaryDirectory(prefix="shark_turbine-") as scratch:
         files = (source.fileno(), output.fileno())
 
         def run(command: Sequence[str]) -> ToolResult:
-            return run_tool(command, keep_open=files, timeout=timeout, scratch=scratch)
+            return run_tool(command, keep_open=files, timeout=options.timeout, scratch=scratch)
 
         source_path, output_path = (f"/dev/fd/{descriptor}" for descriptor in files)
         is_large = os.fstat(files[0]).st_size >= LARGE_MODULE
@@ -202,9 +207,9 @@ def _run_compiler(
                 # It knows more options, and its diagnostics are what `failures` reads.
                 result = run([find_tool("iree-compile"), *flags, source_path, "-o", output_path])
         except TimeoutError as error:
-            raise failures.took_too_long(name, timeout) from error
+            raise failures.took_too_long(name, options.timeout) from error
     if result.status != 0:
-        raise failures.explain(result, name, module)
+        raise failures.explain(result, name, module if options.diagnose else None)
 
 
 @cache

@@ -33,7 +33,10 @@ def took_too_long(name: str | None, timeout: float | None) -> CompileError:
 
 
 def explain(result: ToolResult, name: str | None, module: Any) -> CompileError:
-    """Return the error of a compiler that ended with a failure."""
+    """Return the error of a compiler that ended with a failure.
+
+    Every operator to blame is looked for in `module`; None leaves it at what the compiler said.
+    """
     diagnostics = parse(result.stderr)
     if result.signal_name is not None:
         return _crashed(result, name, module, diagnostics)
@@ -67,7 +70,7 @@ def _crashed(
     result: ToolResult, name: str | None, module: Any, diagnostics: tuple[Diagnostic, ...]
 ) -> CompileError:
     """Name the operation and line that the compiler died of, as far as they can be found."""
-    operation = crashing_operation(module)
+    operation = None if module is None else crashing_operation(module)
     error = first_error(diagnostics)
     location = first_location((*diagnostics, *((operation,) if operation is not None else ())))
     cause, fix = "", "compile the model in halves to find the operation that it dies of"
@@ -103,7 +106,7 @@ def _unsupported(
 ) -> CompileError:
     """Name every operator without a lowering: the compiler itself stops at the first."""
     found = {item.message: item for item in diagnostics if item.message.startswith(_NO_LOWERING)}
-    for item in unsupported_operators(module):
+    for item in () if module is None else unsupported_operators(module):
         found.setdefault(item.message, item)
     names = [message.removeprefix(_NO_LOWERING) for message in found]
     location = first_location(found.values())

@@ -6,15 +6,17 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from shark_turbine import ir
-from shark_turbine.files import new_file
 
-from . import trial_child
+from . import inputs, trial_child
 from .diagnostics import readable
+from .driver import Options, compiler_flags
+from .targets import Target
 from .tools import ToolResult, run_tool
 
 Depth = Literal["lower", "compile"]
@@ -25,26 +27,35 @@ _UNDEFINED = re.compile(r"undefined symbol: (?P<symbol>\w+)")
 
 
 def refusals(modules: Sequence[Any], flags: Sequence[str], *, depth: Depth) -> dict[int, str]:
-    """Try modules one by one; return those that are refused, by place, with the reason in a line.
+    """Try modules one by one for this machine's CPU; return why some are refused, by their places.
 
     Args:
         modules: `ir.Module`s.
-        flags: options of the compiler.
+        flags: options of the compiler, as for `compile`.
         depth: `lower` tries the lowering of torch operators, some milliseconds each; `compile`
             everything up to machine code, some hundred.
     """
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for place, module in enumerate(modules):
+        complete = compiler_flags(Options(flags=flags), Target(), inputs.facts(module))
+        groups.setdefault(tuple(complete), []).append(place)
+    found: dict[int, str] = {}
+    for complete, places in groups.items():
+        refused = _try_all([modules[place] for place in places], complete, depth)
+        found.update((places[number], reason) for number, reason in refused.items())
+    return found
+
+
+def _try_all(modules: Sequence[Any], flags: Sequence[str], depth: Depth) -> dict[int, str]:
     found: dict[int, str] = {}
     with TemporaryDirectory(prefix="shark_turbine-") as scratch:
         for number, module in enumerate(modules):
-            with new_file(Path(scratch, f"{number}.mlirbc")) as (file, publish):
+            with Path(scratch, f"{number}.mlirbc").open("w+b") as file:
                 ir.write_bytecode(module, file)
-                publish()
         first = 0
-        while first < len(modules):
-            try:
+        with suppress(TimeoutError):
+            while first < len(modules):
                 first = _try_from(first, len(modules), scratch, flags, depth, found)
-            except TimeoutError:
-                return found
     return found
 
 

@@ -109,6 +109,7 @@ def _vmfb(lowered: Lowered, flags: Sequence[str], options: Options) -> tuple[com
         "name": _NAME,
         "stateful": False,
         "preserves_inputs": True,
+        "diagnose": False,  # `probing` asks about each operation by itself
     }
     if not options.cache:
         return compiler.compile(lowered.module, **keywords), False
