@@ -38,7 +38,7 @@ from .driver import Options, ask_target, build, compiler_flags, producing_versio
 from .targets import ResolvedTarget, Target
 from .vmfb import Vmfb
 
-log = logging.getLogger("shark_turbine.cache")
+log = logging.getLogger(__name__)
 
 # Part of every key: entries of another layout are not found, and go when they are the oldest.
 _LAYOUT = 1

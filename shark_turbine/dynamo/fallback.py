@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import warnings
 
-from shark_turbine.errors import FallbackWarning, UnsupportedTypeError
+from shark_turbine.errors import FallbackWarning, SourceLocation, UnsupportedTypeError
 
 from .report import GraphReport, counted
 
@@ -19,13 +19,12 @@ def announce(report: GraphReport) -> None:
     if not new:
         return
     _announced.update(map(str, new))
-    warnings.warn(
-        FallbackWarning(
-            "turbine_cpu runs these operators in eager PyTorch, between compiled parts:\n  "
-            + "\n  ".join(counted(new))
-        ),
-        stacklevel=2,
-    )
+    text = "turbine_cpu runs these operators in eager PyTorch, between compiled parts:\n  "
+    message = FallbackWarning(text + "\n  ".join(counted(new)))
+    # The user's line, not ours: the first of the operators', or the one that called.
+    place = next((operator.location for operator in new if operator.location), None)
+    place = place or SourceLocation.of_user() or SourceLocation("<unknown>", 1)
+    warnings.warn_explicit(message, FallbackWarning, place.file, place.line)
 
 
 def refuse(report: GraphReport) -> UnsupportedTypeError:

@@ -60,7 +60,7 @@ class GraphReport:
         head = (
             f"{self.kind} graph: {_count(self.compiled_operators, 'operator')} compiled in "
             f"{_count(len(self.pieces), 'piece')} ({cached} from the cache), {len(self.eager)} in "
-            f"eager; {self.seconds:.2f} s, of which the compiler {compiling:.2f} s"
+            f"eager; {self.seconds:.2f} s (compiling: {compiling:.2f} s in all)"
         )
         return "\n".join([head, *(f"  eager: {line}" for line in counted(self.eager))])
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 import torch
@@ -14,11 +15,24 @@ from .pieces import Piece
 
 aten = torch.ops.aten
 
-# Below this much work waking the worker threads costs more than they save.
-_SMALL_FLOPS = 4e6
-_SMALL_ELEMENTS = 1e5
+# Microseconds of one thread, from which on waking the others pays: measured on two cores.
+_SMALL = 100.0
+_FLOPS, _ELEMENTS, _FUNCTIONS = 100e3, 20e3, 600.0  # done in a microsecond
 
 _MATMULS = {aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default}
+_SLOW = {
+    aten.exp.default,
+    aten.log.default,
+    aten.erf.default,
+    aten.gelu.default,
+    aten.tanh.default,
+    aten.sigmoid.default,
+    aten.sin.default,
+    aten.cos.default,
+    aten.pow.Tensor_Tensor,
+    aten._softmax.default,
+    aten._log_softmax.default,
+}
 _CONVOLUTIONS = {aten.convolution.default, aten.convolution_backward.default}
 
 
@@ -26,9 +40,7 @@ def device_of(piece: Piece, options: Options) -> str:
     """Return the URI of the device that runs a piece."""
     if options.threads is not None:
         return "local-sync" if options.threads == 1 else f"local-task?threads={options.threads}"
-    flops, elements = _work(piece)
-    is_small = flops < _SMALL_FLOPS and elements < _SMALL_ELEMENTS
-    return "local-sync" if is_small else "local-task"
+    return "local-sync" if os.cpu_count() == 1 or _microseconds(piece) < _SMALL else "local-task"
 
 
 def recipe_of(piece: Piece, *, is_frozen: bool) -> tuple[str, ...]:
@@ -42,22 +54,23 @@ def recipe_of(piece: Piece, *, is_frozen: bool) -> tuple[str, ...]:
     return ("--iree-opt-data-tiling",) if is_frozen else ()
 
 
-def _work(piece: Piece) -> tuple[float, float]:
-    """Return floating-point operations of the products, and elements written, by the hints of sizes."""
-    flops = elements = 0.0
+def _microseconds(piece: Piece) -> float:
+    """Estimate what a piece takes on one thread, by the hints of its sizes."""
+    total = 0.0
     for node in piece.nodes:
         value = node.meta.get("val")
         if not isinstance(value, torch.Tensor):
             continue
         written = _count(value)
-        elements += written
+        total += written / (_FUNCTIONS if node.target in _SLOW else _ELEMENTS)
         if node.target in _MATMULS:
             left: Any = node.args[-2]
-            flops += 2.0 * written * hint(left.meta["val"].shape[-1])
+            total += 2.0 * written * hint(left.meta["val"].shape[-1]) / _FLOPS
         elif node.target in _CONVOLUTIONS:
             weight: Any = node.args[1]
-            flops += 2.0 * written * _count(weight.meta["val"]) / hint(weight.meta["val"].shape[0])
-    return flops, elements
+            inner = _count(weight.meta["val"]) / max(hint(weight.meta["val"].shape[0]), 1)
+            total += 2.0 * written * inner / _FLOPS
+    return total
 
 
 def _count(value: torch.Tensor) -> float:

@@ -26,8 +26,8 @@ def load(
     Args:
         vmfb: what `compile()` returned, the path of a `.vmfb` file, or its bytes. A file is read
             into private memory, so it may be replaced or deleted while the module is in use.
-        device: `local-task` runs on all cores; `local-sync` on the calling thread, with the least
-            overhead per call.
+        device: `local-task` runs on all cores, `local-task?threads=2` on so many worker threads;
+            `local-sync` on the calling thread, with the least overhead per call.
         parameters: for modules with external parameters: scope (such as `"model"`) to the path of
             an `.irpa`, `.safetensors` or `.gguf` file, or to an `iree.runtime.ParameterIndex`.
 

@@ -453,7 +453,7 @@ def test_a_folder_that_cannot_be(folder: Path, caplog: pytest.LogCaptureFixture)
     assert remembered("operators")["a"] == 1
     assert folder.read_text() == "a file"
     (record,) = caplog.records
-    assert record.name == "shark_turbine.cache"
+    assert record.name == "shark_turbine.compiler.cache"
     assert f"the cache in {folder} is done without: " in record.getMessage()
 
 
