@@ -51,10 +51,10 @@ isin.Tensor_Tensor lgamma.default lift.default lift_fresh.default
 linspace.Scalar_Tensor linspace.Tensor_Scalar linspace.Tensor_Tensor logit_backward.default
 logspace.Scalar_Tensor logspace.Tensor_Scalar logspace.Tensor_Tensor logspace.default
 miopen_batch_norm_backward.default multi_margin_loss.default multilabel_margin_loss_forward.default
-mvlgamma.default nansum.default narrow_copy.default nextafter.default norm.ScalarOpt_dim_dtype
+mish_backward.default mvlgamma.default nansum.default narrow_copy.default nextafter.default norm.ScalarOpt_dim_dtype
 norm.ScalarOpt_dtype reflection_pad1d_backward.default reflection_pad2d_backward.default
 reflection_pad3d_backward.default remainder.Scalar_Tensor resize_as.default rsub.Tensor
-select_backward.default sinc.default slice_backward.default smooth_l1_loss.default
+select_backward.default silu_backward.default sinc.default slice_backward.default smooth_l1_loss.default
 smooth_l1_loss_backward.default soft_margin_loss.default soft_margin_loss_backward.default
 special_bessel_j0.default special_bessel_j1.default special_entr.default special_erfcx.default
 special_i0e.default special_i1.default special_i1e.default special_log_ndtr.default

@@ -109,3 +109,24 @@ def _moments(
     if narrow:
         return variance.to(tensor.dtype), mean.to(tensor.dtype)
     return variance, mean
+
+
+@required(aten._weight_norm_interface_backward.default)
+def weight_norm_backward(
+    gradient: Tensor, direction: Tensor, magnitude: Tensor, norms: Tensor, dim: int
+) -> tuple[Tensor, Tensor]:
+    """Differentiate `direction * magnitude / norm(direction)`, the norm over all dims but one.
+
+    The source is the forward decomposition, by the quotient rule.
+    """
+    others = [each for each in range(direction.dim()) if each != dim % direction.dim()]
+    along = torch.sum(gradient * direction, others, keepdim=True)
+    to_magnitude = along / norms
+    to_direction = (magnitude / norms) * (gradient - direction * along / (norms * norms))
+    return to_direction, to_magnitude.to(magnitude.dtype)
+
+
+@required(aten.softshrink_backward.default)
+def softshrink_backward(gradient: Tensor, tensor: Tensor, lambd: float) -> Tensor:
+    """Pass the gradient where the absolute value is above the threshold: hardshrink's is the same."""
+    return torch.where(torch.abs(tensor) > lambd, gradient, 0.0).to(gradient.dtype)

@@ -70,6 +70,30 @@ def _float_scalars(node: fx.Node) -> None:
             node.update_arg(1, float(other))
 
 
+def _look_up_before_expanding(node: fx.Node) -> None:
+    """Look each row up once, then repeat rows: the compiler cannot read at repeated dynamic indices.
+
+    `embedding(w, index.expand(b, n))` over a gathered index fails to compile; the other order is
+    less work too.
+    """
+    weight, index = node.args[0], node.args[1]
+    while isinstance(index, fx.Node) and index.target is aten.clone.default:
+        index = index.args[0]
+    if not isinstance(index, fx.Node) or index.target is not aten.expand.default:
+        return
+    builder = Builder(node)
+    rows = builder.call(aten.embedding.default, weight, index.args[0], *node.args[2:])
+    sizes: Any = index.args[1]
+    builder.replace(builder.call(aten.expand.default, rows, [*sizes, -1]))
+
+
+def _count_dims_from_first(node: fx.Node) -> None:
+    """The compiler dies of a scatter along a negative dim."""
+    tensor, dim = node.args[0], node.args[1]
+    if isinstance(tensor, fx.Node) and isinstance(dim, int) and dim < 0:
+        node.update_arg(1, dim + max(tensor.meta["val"].dim(), 1))
+
+
 def use_checked_forms(graph: fx.Graph) -> None:
     """Replace the operators that PyTorch trusts, after the checks: the compiler knows the others only."""
     for node in calls(graph):
@@ -84,6 +108,18 @@ _TRUSTED: dict[Any, Any] = {
 _RULES: dict[Any, Callable[[fx.Node], None]] = {
     aten.eq.Tensor: _equal_to_itself,
     aten.ne.Tensor: _equal_to_itself,
+    aten.embedding.default: _look_up_before_expanding,
+    **dict.fromkeys(
+        (
+            aten.scatter.src,
+            aten.scatter.value,
+            aten.scatter.reduce,
+            aten.scatter.value_reduce,
+            aten.scatter_add.default,
+            aten.scatter_reduce.two,
+        ),
+        _count_dims_from_first,
+    ),
     **dict.fromkeys(
         (
             aten.add.Scalar,

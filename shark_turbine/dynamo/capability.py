@@ -20,7 +20,7 @@ from shark_turbine import dtypes
 from shark_turbine.errors import UnsupportedTypeError
 
 from .knowledge import Knowledge
-from .partition import Kind
+from .partition import OF_VALUES, Kind, is_symbolic
 
 aten = torch.ops.aten
 
@@ -48,7 +48,6 @@ _OF_MEMORY = {
     aten.set_.source_Tensor,
     aten.resize_.default,
 }
-_OF_VALUES = {aten._local_scalar_dense.default, aten.item.default}
 
 
 class Capability:
@@ -77,15 +76,6 @@ class Capability:
             self.reasons[node] = reason
             return Kind.ORDERED if _has_effects(node) else Kind.EAGER
         return Kind.VIEW if node in self._views else Kind.COMPILED
-
-
-def is_symbolic(node: fx.Node) -> bool:
-    """Tell whether a node computes a size out of sizes."""
-    if node.target in _OF_VALUES or "val" not in node.meta:
-        return False
-    return isinstance(node.meta["val"], (torch.SymInt, torch.SymFloat, torch.SymBool)) or (
-        isinstance(node.meta["val"], (bool, int, float)) and not isinstance(node.target, OpOverload)
-    )
 
 
 def free_views(graph: fx.Graph) -> frozenset[fx.Node]:
@@ -135,7 +125,7 @@ def _by_nature(node: fx.Node) -> str | None:
         return "random numbers come from PyTorch's generator"
     if target in _OF_MEMORY:
         return "it speaks of memory, not of elements"
-    if target in _OF_VALUES:
+    if target in OF_VALUES:
         return "a shape or number depends on values"
     if target.namespace not in {"aten", "prims"}:
         return "a custom operator"

@@ -19,13 +19,14 @@ from .assembly import Plan, Run, assemble, plan
 from .capability import Capability
 from .fallback import announce, refuse
 from .freezing import freezable
-from .knowledge import Knowledge
+from .knowledge import Knowledge, fingerprint
 from .native import Lowered, compile_piece, lower
 from .options import Options
 from .partition import partition
 from .pieces import Piece
 from .probing import blame
 from .report import EagerOperator, GraphReport, PieceReport, Report
+from .simplify import simplify
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 _NOT_OF_OPERATORS = {"options", "target", "tools", "timeout"}
 
 Compiled = dict[int, tuple[Run, PieceReport]]
+Failed = list[tuple[Piece, Exception]]
 
 
 class GraphCompiler:
@@ -51,16 +53,19 @@ class GraphCompiler:
             CompileError: the options are wrong, or the compiler is missing or took too long.
         """
         start = time.perf_counter()
+        simplify(graph_module.graph)
         capability = Capability(graph_module.graph, self._knowledge)
         is_frozen = self._options.freeze and kind == "inference"
         frozen = freezable(graph_module) if is_frozen else frozenset[fx.Node]()
         while True:
             plan_ = plan(graph_module, partition(graph_module.graph, capability.kind))
+            if self._remember(plan_, capability):
+                continue
             compiled, failed = self._compile_pieces(plan_, frozen)
             if not failed:
                 break
-            for piece in failed:
-                self._learn(piece, capability)
+            for piece, error in failed:
+                self._learn(piece, error, capability)
         report = GraphReport(
             kind,
             tuple(report for _, report in compiled.values()),
@@ -72,9 +77,9 @@ class GraphCompiler:
 
     def _compile_pieces(
         self, plan_: Plan, frozen: frozenset[fx.Node]
-    ) -> tuple[Compiled, list[Piece]]:
+    ) -> tuple[Compiled, Failed]:
         """Compile all pieces, as many at a time as there are cores; return also those that fail."""
-        failed: list[Piece] = []
+        failed: Failed = []
         lowered: dict[int, Lowered] = {}
         for place, step in enumerate(plan_.steps):
             if isinstance(step, Piece):
@@ -82,36 +87,50 @@ class GraphCompiler:
                     lowered[place] = lower(step, frozen)
                 except Exception as error:  # whatever it is: which operation it was is found out
                     log.debug("a piece of %d operators: %s", len(step.nodes), error)
-                    failed.append(step)
+                    failed.append((step, error))
         compiled: Compiled = {}
         for place, result in zip(lowered, self._compile_all(list(lowered.values())), strict=True):
-            if result is None:
-                failed.append(lowered[place].piece)
+            if isinstance(result, CompileError):
+                failed.append((lowered[place].piece, result))
             else:
                 compiled[place] = result
         return compiled, failed
 
-    def _compile_all(self, lowered: list[Lowered]) -> list[tuple[Run, PieceReport] | None]:
+    def _compile_all(self, lowered: list[Lowered]) -> list[tuple[Run, PieceReport] | CompileError]:
         if len(lowered) == 1:
             return [self._compile_one(lowered[0])]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return list(pool.map(self._compile_one, lowered))
 
-    def _compile_one(self, lowered: Lowered) -> tuple[Run, PieceReport] | None:
-        """Compile a piece; None where its operations are to blame that this fails."""
+    def _compile_one(self, lowered: Lowered) -> tuple[Run, PieceReport] | CompileError:
+        """Compile a piece, or return why not where its operations are to blame."""
         try:
             return compile_piece(lowered, self._options)
         except CompileError as error:
             if error.stage in _NOT_OF_OPERATORS:
                 raise
             log.debug("a piece of %d operators: %s", len(lowered.piece.nodes), error)
-            return None
+            return error
 
-    def _learn(self, piece: Piece, capability: Capability) -> None:
-        found = blame(piece, self._options)
+    def _remember(self, plan_: Plan, capability: Capability) -> bool:
+        """Refuse what made pieces of this plan fail before; tell whether there was any."""
+        if not self._knowledge.knows_pieces:
+            return False
+        known = [(piece, self._knowledge.piece(fingerprint(piece))) for piece in plan_.pieces]
+        for piece, refused in known:
+            capability.refuse({piece.nodes[place]: why for place, why in (refused or {}).items()})
+        return any(refused for _, refused in known)
+
+    def _learn(self, piece: Piece, error: Exception, capability: Capability) -> None:
+        """Find out which operations of a piece are to blame, and have them run in eager."""
+        found = blame(piece, self._options, error)
         self._knowledge.add(found.lessons)
-        capability.refuse(found.nodes)
-        log.info("refused: %s", "; ".join(sorted(found.lessons)) or list(found.nodes))
+        nodes = found.nodes or dict.fromkeys(piece.nodes, "the compiler fails on all of it")
+        capability.refuse(nodes)
+        if not found.lessons:
+            refused = {place: nodes[node] for place, node in enumerate(piece.nodes) if node in nodes}
+            self._knowledge.add_piece(fingerprint(piece), refused)
+        log.info("refused: %s", sorted({str(node.target) for node in nodes}))
 
     def _tell(self, report: GraphReport) -> None:
         log.info("%s", report)

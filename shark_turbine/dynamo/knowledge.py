@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from typing import Any
 
@@ -11,42 +12,73 @@ from torch import fx
 
 from shark_turbine.compiler import remember, remembered
 
-_NAME = "refused-operators"
+from .pieces import Piece
+
+_OPERATORS = "refused-operators"
+_PIECES = "refused-in-pieces"
 
 
 class Knowledge:
     """Refused operations by their names, types and constant arguments.
 
     The sizes of dims do not count, but whether they are zero, one or dynamic: what has no lowering
-    has none for other sizes. What fails in the generation of code is kept with its sizes.
+    has none for other sizes. What fails in the generation of code is kept with its sizes. Pieces that
+    fail although each of their operations compiles alone are kept whole, with the places of
+    those that then ran in eager.
     """
 
-    def __init__(self, *, on_disk: bool = True) -> None:
-        self._on_disk = on_disk
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._refused: dict[str, str] | None = None
+        self._facts: dict[str, dict[str, Any]] = {}
 
     def refusal(self, node: fx.Node) -> str | None:
         """Return why the compiler refuses an operation; None if it is not known to."""
-        refused = self._load()
+        refused = self._load(_OPERATORS)
         if not refused:
             return None
         return refused.get(key(node)) or refused.get(key(node, with_sizes=True))
 
     def add(self, found: dict[str, str]) -> None:
-        """Keep refusals: keys to reasons."""
-        self._load()
-        with self._lock:
-            assert self._refused is not None
-            self._refused.update(found)
-        if self._on_disk and found:
-            remember(_NAME, found)
+        """Keep refusals of operations: keys to reasons."""
+        self._add(_OPERATORS, found)
 
-    def _load(self) -> dict[str, str]:
+    @property
+    def knows_pieces(self) -> bool:
+        """Whether any piece is known to have failed."""
+        return bool(self._load(_PIECES))
+
+    def piece(self, name: str) -> dict[int, str] | None:
+        """Return the places and reasons of what runs in eager of a piece that failed before."""
+        known = self._load(_PIECES).get(name)
+        return None if known is None else {int(place): reason for place, reason in known.items()}
+
+    def add_piece(self, name: str, refused: dict[int, str]) -> None:
+        """Keep what runs in eager of a piece."""
+        self._add(_PIECES, {name: {str(place): reason for place, reason in refused.items()}})
+
+    def _add(self, name: str, found: dict[str, Any]) -> None:
+        facts = self._load(name)
         with self._lock:
-            if self._refused is None:
-                self._refused = dict(remembered(_NAME)) if self._on_disk else {}
-            return self._refused
+            facts.update(found)
+        if found:
+            remember(name, found)
+
+    def _load(self, name: str) -> dict[str, Any]:
+        with self._lock:
+            if name not in self._facts:
+                self._facts[name] = dict(remembered(name))
+            return self._facts[name]
+
+
+def fingerprint(piece: Piece) -> str:
+    """Return what pieces of the same operations over values of the same types have in common."""
+    names = {node: f"%{place}" for place, node in enumerate((*piece.inputs, *piece.nodes))}
+    lines = [
+        f"{[names.get(source, str(source)) for source in node.all_input_nodes]} "
+        f"{key(node, with_sizes=True)}"
+        for node in piece.nodes
+    ]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def key(node: fx.Node, *, with_sizes: bool = False) -> str:

@@ -24,17 +24,16 @@ def memory_order(value: torch.Tensor) -> Order | None:
     Tensors that overlap themselves or have gaps have no order: they cross the border as row-major
     copies. Symbolic sizes count by their hints, so that asking adds no guard.
     """
-    sizes = [hint(size) for size in value.shape]
-    strides = [hint(stride) for stride in value.stride()]
+    sizes, strides = hints(value)
     order = tuple(
         sorted(range(len(sizes)), key=lambda dim: (-strides[dim], -sizes[dim], dim))
         if all(sizes)
         else range(len(sizes))
     )
-    if _is_row_major(sizes, strides):
+    if is_row_major(sizes, strides):
         return None
     physical = [sizes[dim] for dim in order], [strides[dim] for dim in order]
-    return order if _is_row_major(*physical) else None
+    return order if is_row_major(*physical) else None
 
 
 def inverse(order: Order) -> Order:
@@ -45,7 +44,13 @@ def inverse(order: Order) -> Order:
     return tuple(back)
 
 
-def _is_row_major(sizes: Sequence[int], strides: Sequence[int]) -> bool:
+def hints(value: torch.Tensor) -> tuple[list[int], list[int]]:
+    """Return sizes and strides as ints."""
+    return [hint(size) for size in value.shape], [hint(stride) for stride in value.stride()]
+
+
+def is_row_major(sizes: Sequence[int], strides: Sequence[int]) -> bool:
+    """Tell whether elements lie one after the other, the last dim innermost."""
     expected = 1
     for size, stride in zip(reversed(sizes), reversed(strides), strict=True):
         if size == 0:

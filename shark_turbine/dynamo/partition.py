@@ -12,7 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+import torch
 from torch import fx
+from torch._ops import OpOverload
+
+# They read numbers out of tensors: what they give is symbolic, what they do is not.
+OF_VALUES = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.item.default}
 
 
 class Kind(Enum):
@@ -82,3 +87,12 @@ def _numbers(graph: fx.Graph, kinds: Mapping[fx.Node, Kind]) -> dict[fx.Node, in
             last_ordered = number
         numbers[node] = number
     return numbers
+
+
+def is_symbolic(node: fx.Node) -> bool:
+    """Tell whether a node computes a size out of sizes."""
+    if node.target in OF_VALUES or "val" not in node.meta:
+        return False
+    return isinstance(node.meta["val"], (torch.SymInt, torch.SymFloat, torch.SymBool)) or (
+        isinstance(node.meta["val"], (bool, int, float)) and not isinstance(node.target, OpOverload)
+    )

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import fx
 
-from .capability import is_symbolic
 from .layout import Order, inverse, memory_order
+from .partition import is_symbolic
 
 aten = torch.ops.aten
 

@@ -13,6 +13,7 @@ from torch import fx
 
 from shark_turbine.compiler import refusals
 from shark_turbine.errors import TurbineError
+from shark_turbine.fx_import.locations import source_location
 
 from .knowledge import key
 from .native import Lowered, compile_piece, lower
@@ -31,11 +32,17 @@ class Blame:
     lessons: dict[str, str] = field(default_factory=dict)
 
 
-def blame(piece: Piece, options: Options) -> Blame:
+def blame(piece: Piece, options: Options, error: Exception | None = None) -> Blame:
     """Return at least one operation without which a piece may compile.
 
     Every distinct operation is tried: in Python, in the lowering of torch operators, and only when
-    those find nothing, up to machine code.
+    those find nothing, up to machine code. When all of them compile alone, the operations of the line
+    that the compiler's error names are to blame, or what is left of the piece after halving it.
+
+    Args:
+        piece: what does not compile.
+        options: those of the backend.
+        error: what the compiler said, where it was asked.
     """
     samples = _distinct(piece, with_sizes=False)
     found = Blame()
@@ -47,7 +54,8 @@ def blame(piece: Piece, options: Options) -> Blame:
         _ask_compiler(lowered, piece, options, "compile", found)
     if found.nodes:
         return _spread(found, piece)
-    return Blame(dict.fromkeys(_smallest_failure(piece, options), _TOGETHER))
+    suspects = _suspects(piece, error) or _smallest_failure(piece, options)
+    return Blame(dict.fromkeys(suspects, _TOGETHER))
 
 
 def _distinct(piece: Piece, *, with_sizes: bool) -> dict[str, fx.Node]:
@@ -115,15 +123,40 @@ def _spread(found: Blame, piece: Piece) -> Blame:
     return found
 
 
-def _smallest_failure(piece: Piece, options: Options) -> Sequence[fx.Node]:
+def _suspects(piece: Piece, error: Exception | None) -> list[fx.Node]:
+    """Return the operations of the source line that the compiler complained of."""
+    location = getattr(error, "location", None)
+    if location is None:
+        return []
+    found = [
+        node
+        for node in piece.nodes
+        if node.target is not operator.getitem and source_location(node) == location
+    ]
+    return found if len(found) < len(piece.nodes) // 2 else []
+
+
+def _smallest_failure(piece: Piece, options: Options) -> list[fx.Node]:
     """Halve a piece as long as one of the halves still fails; return the operations of the last."""
-    half = len(piece.nodes) // 2
-    for nodes in (piece.nodes[:half], piece.nodes[half:]):
-        if 0 < len(nodes) < len(piece.nodes):
-            part = cut(piece.owner, nodes, _outputs(nodes))
-            if not _compiles(part, options):
-                return _smallest_failure(part, options)
-    return [node for node in piece.nodes if node.target is not operator.getitem]
+    nodes = [node for node in piece.nodes if node.target is not operator.getitem]
+    half = len(nodes) // 2
+    for part in (nodes[:half], nodes[half:]):
+        if 0 < len(part) < len(nodes):
+            smaller = _part(piece, part)
+            if not _compiles(smaller, options):
+                return _smallest_failure(smaller, options)
+    return nodes
+
+
+def _part(piece: Piece, chosen: Sequence[fx.Node]) -> Piece:
+    """Return some of the operations of a piece as a piece, each with the items of its result."""
+    members = set(chosen)
+    nodes = [
+        node
+        for node in piece.nodes
+        if node in members or (node.target is operator.getitem and node.args[0] in members)
+    ]
+    return cut(piece.owner, nodes, _outputs(nodes))
 
 
 def _outputs(nodes: Iterable[fx.Node]) -> list[fx.Node]:

@@ -122,7 +122,7 @@ class NodeImporter(GraphNodeImporter):
         elif isinstance(target, HigherOrderOperator):
             self._import_hop(location, node, target)
         elif callable(target) and target in scalars.OPERATIONS:
-            arguments = [self._scalar(argument) for argument in node.args]
+            arguments = [self._scalar(argument) for argument in _flat(node.args)]
             if target in scalars.BY_CONSTANT:
                 arguments[1] = node.args[1]
             result = scalars.OPERATIONS[target](*arguments)

@@ -115,6 +115,13 @@ def _extremum(name: str) -> Callable[..., Any]:
     return write
 
 
+def _sum(*values: Any) -> Any:
+    result = values[0]
+    for value in values[1:]:
+        result = OPERATIONS[operator.add](result, value)
+    return result
+
+
 def _negation(value: Any) -> Any:
     if _is_float(value):
         return emit("torch.aten.neg.float", FLOAT, value)
@@ -213,6 +220,7 @@ OPERATIONS: dict[Any, Callable[..., Any]] = {
     torch.sym_float: lambda value: _as(FLOAT, value),
     torch.sym_int: _truncate,
     torch.sym_ite: _if_else,
+    torch.sym_sum: _sum,
     torch._sym_sqrt: _square_root,  # pyright: ignore[reportAttributeAccessIssue]
     math.ceil: _ceiling,
     math.floor: _floor,

@@ -8,6 +8,7 @@ import collections
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from shark_turbine.dynamo import explain
 
@@ -229,6 +230,28 @@ def test_dynamic_shapes(shape):
 
     x = torch.randn(*shape)
     check(f, x, torch.randn(*shape), dynamic=True)
+
+
+def test_sums_of_sizes():
+    def f(x, y):
+        z = torch.cat([x, x[:, 2:], y], 1)
+        n = torch.sym_sum([x.shape[1], x.shape[1] - 2, y.shape[1]])
+        return z.view(x.shape[0], n, 1) * 2
+
+    check(f, torch.randn(3, 11), torch.randn(3, 5), dynamic=True)
+
+
+def test_positions_looked_up_as_text_models_do():
+    tokens, kinds, places = torch.randn(96, 32), torch.randn(2, 32), torch.randn(64, 32)
+    numbers, zeros = torch.arange(64)[None], torch.zeros(1, 64, dtype=torch.long)
+
+    def f(ids):
+        batch, length = ids.shape
+        position = numbers[:, :length]
+        kind = zeros.expand(position.shape[0], -1).gather(1, position).expand(batch, length)
+        return tokens[ids] + F.embedding(kind, kinds) + F.embedding(position, places)
+
+    check(f, torch.randint(0, 96, (3, 11)), dynamic=True)
 
 
 def test_a_size_of_one_and_of_nothing_after_others():

@@ -244,3 +244,30 @@ def test_explain_compiles_the_backward_graph_and_leaves_gradients_alone():
     assert [graph.kind for graph in report.graphs] == ["forward", "backward"]
     assert all(graph.compiled_operators for graph in report.graphs)
     assert model.weight.grad is None
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        pytest.param(F.silu, id="silu"),
+        pytest.param(F.mish, id="mish"),
+        pytest.param(F.softshrink, id="softshrink"),
+        pytest.param(lambda x: F.group_norm(x, 2), id="group norm"),
+        pytest.param(lambda x: F.max_pool1d(x, 2), id="max pool"),
+        pytest.param(lambda x: F.interpolate(x, scale_factor=2), id="interpolate"),
+        pytest.param(lambda x: torch._weight_norm(x, x[:, :1, :1].exp(), 0), id="weight norm"),
+        pytest.param(lambda x: F.scaled_dot_product_attention(x, x, x.tanh()), id="attention"),
+        pytest.param(lambda x: x.cumsum(-1).sort(-1).values, id="sort"),
+        pytest.param(lambda x: F.pad(x, (1, 1), "reflect"), id="pad"),
+    ],
+)
+def test_gradients_compile_whole(function):
+    """Nothing falls back: a warning is an error here."""
+    x = torch.randn(3, 4, 6, requires_grad=True)
+    other = x.detach().clone().requires_grad_()
+    result, expected = compiled(function)(x), function(other)
+    torch.testing.assert_close(result, expected, **TOLERANCE)
+    gradient = torch.randn_like(expected)
+    result.backward(gradient)
+    expected.backward(gradient)
+    torch.testing.assert_close(x.grad, other.grad, **TOLERANCE)
