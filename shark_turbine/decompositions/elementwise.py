@@ -203,9 +203,3 @@ def lcm(left: Tensor, right: Tensor) -> Tensor:
     divisor = torch.gcd(left, right)
     divisor = torch.where(divisor == 0, 1, divisor)
     return torch.abs(torch.div(left, divisor, rounding_mode="trunc") * right)
-
-
-@required(torch.ops.prims.fma.default)
-def fma(left: Tensor, right: Tensor, addend: Tensor) -> Tensor:
-    """Multiply and add: PyTorch's optimizers come apart into it."""
-    return left * right + addend

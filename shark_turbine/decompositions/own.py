@@ -130,6 +130,11 @@ def grouped_mm_fallback(left: Tensor, right: Tensor, offs: Tensor) -> Tensor:
     return result
 
 
+def fma(left: Tensor, right: Tensor, addend: Tensor) -> Tensor:
+    """Multiply and add: what PyTorch's optimizers come apart into."""
+    return left * right + addend
+
+
 @required(aten.pad.default)
 def pad(
     tensor: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None

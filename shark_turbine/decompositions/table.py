@@ -64,10 +64,14 @@ def dispatched_decompositions() -> Decompositions:
 def required_decompositions() -> Decompositions:
     """Return what every table gets: without it a program does not compile, or computes something else."""
     table: Decompositions = dict(REQUIRED)
-    # Known only once the library that defines it has been imported.
-    grouped = getattr(torch.ops.transformers, "grouped_mm_fallback", None)
-    if grouped is not None:
-        table[grouped.default] = own.grouped_mm_fallback
+    # Known only once the libraries that define them have been imported.
+    for namespace, name in (
+        (torch.ops.transformers, "grouped_mm_fallback"),
+        (torch.ops.prims, "fma"),
+    ):
+        operator = getattr(namespace, name, None)
+        if operator is not None:
+            table[operator.default] = getattr(own, name)
     return table
 
 

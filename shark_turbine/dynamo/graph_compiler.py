@@ -75,9 +75,7 @@ class GraphCompiler:
         self._tell(report)
         return assemble(plan_, {place: run for place, (run, _) in compiled.items()})
 
-    def _compile_pieces(
-        self, plan_: Plan, frozen: frozenset[fx.Node]
-    ) -> tuple[Compiled, Failed]:
+    def _compile_pieces(self, plan_: Plan, frozen: frozenset[fx.Node]) -> tuple[Compiled, Failed]:
         """Compile all pieces, as many at a time as there are cores; return also those that fail."""
         failed: Failed = []
         lowered: dict[int, Lowered] = {}
@@ -128,7 +126,9 @@ class GraphCompiler:
         nodes = found.nodes or dict.fromkeys(piece.nodes, "the compiler fails on all of it")
         capability.refuse(nodes)
         if not found.lessons:
-            refused = {place: nodes[node] for place, node in enumerate(piece.nodes) if node in nodes}
+            refused = {
+                place: nodes[node] for place, node in enumerate(piece.nodes) if node in nodes
+            }
             self._knowledge.add_piece(fingerprint(piece), refused)
         log.info("refused: %s", sorted({str(node.target) for node in nodes}))
 
