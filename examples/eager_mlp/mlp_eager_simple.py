@@ -84,17 +84,13 @@ def main():
     images, labels = digits()
     training = images[:TRAINING_IMAGES], labels[:TRAINING_IMAGES]
     test = images[TRAINING_IMAGES:], labels[TRAINING_IMAGES:]
-    print(
-        f"1. {len(images)} images of digits: {len(training[0])} to learn, {len(test[0])} to test."
-    )
+    print(f"1. Images of digits: {len(training[0])} to learn from, {len(test[0])} for the test.")
 
     eager = MLP()
     twin = copy.deepcopy(eager)
     compiled = torch.compile(twin, backend="turbine_cpu")
-    print(
-        "\n2. Two networks with the same weights. torch.compile(..., backend='turbine_cpu') wrapped"
-    )
-    print("   the second; explain() says what will become of it, forward and backward:\n")
+    print("\n2. Two networks with the same weights. torch.compile() wrapped the second, with the")
+    print("   backend turbine_cpu. explain() says what becomes of it, forward and backward:\n")
     operators = count_operators(twin, training[0][:BATCH])
 
     print("\n3. The same loop trains both, then they read the images that neither has seen:\n")

@@ -8,6 +8,8 @@ folded away.
 
 from __future__ import annotations
 
+import operator
+from collections import Counter
 from typing import Any
 
 import torch
@@ -55,6 +57,37 @@ def separate_values(graph: fx.Graph) -> None:
         tensor, values = node.args[0], node.args[2]
         if isinstance(values, fx.Node) and _base(tensor) is _base(values):
             node.update_arg(2, _copy(Builder(node), values))
+
+
+def separate_selections(graph: fx.Graph) -> None:
+    """Give each `topk` results of a shape of its own, in place.
+
+    The compiler selects into buffers that it fills once for all selections of one shape: the second
+    would go on from the results of the first. So the second asks for one element more, and so on.
+    """
+    seen: Counter[tuple[Any, ...]] = Counter()
+    for node in calls(graph):
+        if node.target is not aten.topk.default:
+            continue
+        tensor, k, *rest = node.args
+        assert isinstance(tensor, fx.Node)
+        shape = tensor.meta["val"].shape
+        dim: Any = rest[0] if rest else -1
+        earlier = seen[tuple(map(str, shape)), k, dim]
+        seen[tuple(map(str, shape)), k, dim] += 1
+        room = shape[dim] - k if isinstance(shape[dim], int) and isinstance(k, int) else 0
+        if 0 < earlier <= room:
+            _select_more(node, k, dim, k + earlier)
+
+
+def _select_more(node: fx.Node, k: Any, dim: int, more: int) -> None:
+    builder = Builder(node)
+    wider = builder.call(aten.topk.default, node.args[0], more, *node.args[2:])
+    for item in list(node.users):
+        part = builder.call(operator.getitem, wider, item.args[1])
+        kept = builder.call(aten.slice.Tensor, part, dim, 0, k)
+        Builder(item).replace(kept)
+    node.graph.erase_node(node)
 
 
 def _base(node: Any) -> Any:

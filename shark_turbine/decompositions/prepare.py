@@ -13,7 +13,7 @@ from torch.export.graph_signature import InputKind, OutputKind
 
 from shark_turbine.trees import flat_structure
 
-from .aliasing import separate_values
+from .aliasing import separate_selections, separate_values
 from .checks import insert_checks
 from .graph import graphs
 from .joint_index import join_indices
@@ -63,6 +63,7 @@ def _rewrite(graph_module: fx.GraphModule, constants: Callable[[fx.Node], Any]) 
         split_views(module.graph)
         insert_checks(module.graph, constants)
         separate_values(module.graph)
+        separate_selections(module.graph)
         use_checked_forms(module.graph)
         join_indices(module.graph, constants)
         module.graph.lint()

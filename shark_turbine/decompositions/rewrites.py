@@ -88,7 +88,7 @@ def _look_up_before_expanding(node: fx.Node) -> None:
 
 
 def _count_dims_from_first(node: fx.Node) -> None:
-    """The compiler dies of a scatter along a negative dim."""
+    """Name dims from the first: the compiler dies of a scatter along a negative one."""
     tensor, dim = node.args[0], node.args[1]
     if isinstance(tensor, fx.Node) and isinstance(dim, int) and dim < 0:
         node.update_arg(1, dim + max(tensor.meta["val"].dim(), 1))

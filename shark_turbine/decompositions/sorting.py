@@ -18,6 +18,7 @@ from .registry import wrapping
 
 aten = torch.ops.aten
 _LONGEST = 1 << 15
+_SHORT = 1 << 10
 
 
 @wrapping(aten.sort.default)
@@ -44,6 +45,20 @@ def sort_stable(
     values = aten._unsafe_index.Tensor(rows, [count, order])
     shape = tensor.movedim(dim, -1).shape
     return values.reshape(shape).movedim(-1, dim), order.reshape(shape).movedim(-1, dim)
+
+
+@wrapping(aten.topk.default)
+def topk(
+    tensor: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Take the first of the sorted elements of short rows, as the choice of experts and of beams has."""
+    if tensor.dim() == 0:
+        return tensor.clone(), torch.zeros_like(tensor, dtype=torch.int64)
+    size = tensor.size(dim)
+    if not isinstance(size, int) or size > _SHORT:
+        return NotImplemented
+    values, indices = sort_stable(tensor, stable=True, dim=dim, descending=largest)
+    return values.narrow(dim, 0, k), indices.narrow(dim, 0, k)
 
 
 def _ranks(rows: Tensor, descending: bool) -> Tensor:

@@ -145,6 +145,8 @@ def _excluded(value: Any) -> str | None:
             return "a sparse tensor"
         if value.is_complex():
             return "complex numbers"
+        if value.is_neg():
+            return "a negated view of complex numbers"
         try:
             dtypes.from_torch(value.dtype)
         except UnsupportedTypeError:

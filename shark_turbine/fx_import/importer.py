@@ -9,6 +9,7 @@ call and output structure.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +74,7 @@ class ProgramImporter:
         self._importer = FxImporter(module=module, config_check=False)
         self._importer._cc = _TypeCache(self._context)
         self._literals = LiteralTable(self._context)
+        self._marks = itertools.count(1)
         # Functions of child graphs are found by identity, which must not be reused.
         self._children: dict[int, tuple[fx.GraphModule, str]] = {}
 
@@ -173,7 +175,7 @@ class ProgramImporter:
             function.attributes["torch.assume_strict_symbolic_shapes"] = ir.UnitAttr.get()
             block = ir.Block.create_at_start(function.body, function_type.inputs)
         nodes = NodeImporter(self._importer, self._context, cache, block)
-        nodes.attach(self._literals, self._children)
+        nodes.attach(self._literals, self._children, self._marks)
         for node, value in zip(parameters, block.arguments, strict=True):
             nodes.bind_node_value(node, value)
         return function, nodes

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from shark_turbine import dtypes, ir
 from shark_turbine.errors import TracingError, TurbineError
 
 from . import scalars
+from .fresh import WRITES, fill_value, fresh_fill
 from .literals import LiteralTable
 from .locations import source_location
 
@@ -32,13 +33,17 @@ _PROVEN = {
 class NodeImporter(GraphNodeImporter):
     """Writes the nodes of one graph into one function."""
 
-    __slots__ = ("_children", "_literals")
+    __slots__ = ("_children", "_literals", "_marks")
 
     def attach(
-        self, literals: LiteralTable, children: Mapping[int, tuple[fx.GraphModule, str]]
+        self,
+        literals: LiteralTable,
+        children: Mapping[int, tuple[fx.GraphModule, str]],
+        marks: Iterator[int],
     ) -> None:
-        """Share the module's constants, and the functions of its child graphs."""
+        """Share the module's constants, the functions of its child graphs, and a count of marks."""
         self._literals = literals
+        self._marks = marks
         self._children = children
 
     def import_graph(self, nodes: Iterable[fx.Node]) -> None:
@@ -118,7 +123,10 @@ class NodeImporter(GraphNodeImporter):
         elif target in SYMBOLIC_TORCH_OPS:
             self._import_symbolic_torch_op(location, node, target)
         elif isinstance(target, OpOverload):
-            self._import_torch_op_overload(location, node)
+            if target in WRITES and fill_value(node.args[0]) is not None:
+                self._import_write(location, node)
+            else:
+                self._import_torch_op_overload(location, node)
         elif isinstance(target, HigherOrderOperator):
             self._import_hop(location, node, target)
         elif callable(target) and target in scalars.OPERATIONS:
@@ -130,6 +138,16 @@ class NodeImporter(GraphNodeImporter):
             self.bind_node_value(node, scalars.convert(result, wanted))
         else:
             raise NotImplementedError("no form for this Python function of symbolic sizes")
+
+    def _import_write(self, location: Any, node: fx.Node) -> None:
+        """Write into a fresh tensor where the one to write into is all one number."""
+        tensor: Any = node.args[0]
+        number = fill_value(tensor)
+        assert number is not None
+        known = self.resolve_node_value(tensor)
+        self._v[tensor, 0] = fresh_fill(known, tensor.meta["val"], number, next(self._marks))
+        self._import_torch_op_overload(location, node)
+        self._v[tensor, 0] = known
 
     def _scalar(self, argument: Any) -> Any:
         if isinstance(argument, fx.Node):

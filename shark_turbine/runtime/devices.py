@@ -105,6 +105,10 @@ def _make(uri: str) -> Device:
             fix="device='local-task' uses every core, 'local-task?threads=2' two threads, "
             "'local-sync' the calling thread",
         ) from error
+    # Results may live longer than any object of this package, and end in their device's hands: it
+    # is never destroyed, and the bindings need not say so.
+    expects_leaks()
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(hal))
     return Device(uri, hal, iree.create_hal_module(vm, hal))
 
 
@@ -134,8 +138,6 @@ def _lost(uri: str) -> TurbineError:
 
 def _after_fork_in_child() -> None:
     for found in _devices.values():
-        # Destroying a device waits for threads that are not in this process: it never dies here.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(found.hal))
         found.lost = not found.uri.startswith("local-sync")
     if _devices:
         expects_leaks()

@@ -14,6 +14,7 @@ from iree.runtime import VmVariantList
 
 from . import devices, failures
 from .function import REFUSALS, LoadedFunction, is_inside
+from .tensors import ALIGNMENT, Borrowed, shares_memory, to_dlpack
 
 Order = Sequence[int] | None
 
@@ -25,7 +26,7 @@ def direct(
 
     Args:
         function: what to call. Its arguments are taken as they are: a tensor of another dtype or
-            size than it was compiled for is undefined behaviour.
+            size than it was compiled for, or a negated view, is undefined behaviour.
         input_orders: for each argument the permutation under which it is passed: the function takes
             `tensor.permute(order)`. None passes it as it is.
         output_orders: for each result the permutation under which it comes: the result is given as
@@ -33,9 +34,8 @@ def direct(
 
     The returned function raises what a call of `function` raises of the artifact's own checks.
     """
-    module = function.module
-    native, packs, unpacks = function.native, function.packs, function.unpacks
-    arity, count = len(packs), len(unpacks)
+    module, native, unpacks = function.module, function.native, function.unpacks
+    pack_all, arity, count = _packing(function), len(function.packs), len(unpacks)
     permuted = [(index, order) for index, order in enumerate(input_orders) if order is not None]
     inverses = [
         (index, _inverse(order)) for index, order in enumerate(output_orders) if order is not None
@@ -49,11 +49,8 @@ def direct(
             values = list(values)
             for index, order in permuted:
                 values[index] = values[index].permute(order)
-        inputs = VmVariantList(arity)
-        outputs = VmVariantList(count)
-        borrowed: list[tuple[int, int]] = []
-        for pack, value in zip(packs, values):  # noqa: B905  a check for each call of each graph
-            pack(value, inputs, borrowed)
+        inputs, outputs = VmVariantList(arity), VmVariantList(count)
+        borrowed = pack_all(values, inputs)
         try:
             context.invoke(native, inputs, outputs)
         except REFUSALS as error:
@@ -65,16 +62,37 @@ def direct(
         return results
 
     devices.waits_for(call)
-    # TorchDynamo and autograd hold on to what they call until the process ends.
-    devices.expects_leaks()
     return call
+
+
+def _packing(function: LoadedFunction) -> Callable[[Sequence[Any], Any], Borrowed]:
+    """Return a function that appends values to the VM inputs, and gives the memory that is lent."""
+    import_view = function.module.device.hal.from_dlpack_capsule
+    # Types that need no more than an address, where that is aligned and the memory contiguous.
+    plain = [shares_memory(argument.type) for argument in function.signature.arguments]
+    ways = list(zip(plain, function.packs, strict=True))
+
+    def pack_all(values: Sequence[Any], inputs: Any) -> Borrowed:
+        push = inputs.push_ref
+        borrowed: Borrowed = []
+        for value, (is_plain, pack) in zip(values, ways):  # noqa: B905  costs as much as a push
+            if is_plain and value.is_contiguous():
+                start = value.data_ptr()
+                if start and not start % ALIGNMENT:
+                    borrowed.append((start, start + value.nbytes))
+                    push(import_view(to_dlpack(value)))
+                    continue
+            pack(value, inputs, borrowed)
+        return borrowed
+
+    return pack_all
 
 
 def _inverse(order: Sequence[int]) -> list[int]:
     return sorted(range(len(order)), key=order.__getitem__)
 
 
-def _separate(results: list[Any], borrowed: list[tuple[int, int]]) -> None:
+def _separate(results: list[Any], borrowed: Borrowed) -> None:
     """Copy what is an argument handed through, or shares memory with another result.
 
     Two results may be one buffer (the compiler computes equal values once), and a caller may write

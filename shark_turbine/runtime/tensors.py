@@ -13,8 +13,10 @@ import iree.runtime as iree
 import numpy as np
 import torch
 from iree.runtime import HalBufferView
-from torch.utils.dlpack import from_dlpack
-from torch.utils.dlpack import to_dlpack as to_dlpack  # pyright: ignore[reportPrivateImportUsage]
+
+# The functions behind `torch.utils.dlpack`, which asks first what kind of object a capsule is.
+from torch._C import _from_dlpack as from_dlpack
+from torch._C import _to_dlpack as to_dlpack  # pyright: ignore[reportPrivateImportUsage]
 
 from .. import dtypes
 from ..signature import ValueType
@@ -34,6 +36,11 @@ Unpack = Callable[[Any, int], Any]
 _UNNAMED = frozenset(row.name for row in dtypes.TABLE if row.name.startswith("f8"))
 _INTEGERS = {row.name for row in dtypes.TABLE if row.name[0] in "iu"}
 _PLAIN_OF_SIZE = {1: torch.uint8, 2: torch.int16}
+
+
+def shares_memory(kind: ValueType) -> bool:
+    """Tell whether DLPack can name a type, so that aligned row-major memory passes as it is."""
+    return kind.shape is not None and kind.dtype not in _UNNAMED
 
 
 def packer(kind: ValueType, hal: Any, *, share: bool) -> Pack:

@@ -158,7 +158,7 @@ class TestMemory:
         module = rt.load(shared_path, device="local-sync")
         borrowed: list[tuple[int, int]] = []
         inputs = __import__("iree.runtime").runtime.VmVariantList(1)
-        module.add._packs[0](A, inputs, borrowed)
+        module.add.packs[0](A, inputs, borrowed)
         assert borrowed == [(A.data_ptr(), A.data_ptr() + 16)]
 
 
