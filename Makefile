@@ -23,9 +23,10 @@ help:  ## show this list
 
 setup: $(STAMP)  ## make .venv with everything that the other targets need
 
-demo: $(STAMP)  ## export, compile and run two PyTorch models, and compare them with eager PyTorch
+demo: $(STAMP)  ## compile PyTorch models ahead of time and just in time, run them, compare with eager PyTorch
 	$(BIN)/python examples/aot_mlp/mlp_export_simple.py
 	$(BIN)/python examples/aot_mlp/mlp_export_dynamic.py
+	$(BIN)/python examples/eager_mlp/mlp_eager_simple.py
 
 test: $(STAMP)  ## run every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(TESTS)

@@ -48,7 +48,7 @@ def sort_stable(
 
 
 @wrapping(aten.topk.default)
-def topk(
+def topk_of_short_rows(
     tensor: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
 ) -> tuple[Tensor, Tensor]:
     """Take the first of the sorted elements of short rows, as the choice of experts and of beams has."""

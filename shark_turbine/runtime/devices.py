@@ -131,8 +131,8 @@ def _lost(uri: str) -> TurbineError:
     return TurbineError(
         f"this process was forked from one that already used device {uri!r}, whose worker threads "
         "did not come along: a call would hang",
-        fix="start processes with multiprocessing.get_context('spawn'), or load(..., "
-        "device='local-sync'), which has no threads",
+        fix="start processes with multiprocessing.get_context('spawn'); or use no worker threads: "
+        "load(..., device='local-sync'), torch.compile(..., options={'threads': 1})",
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""A cache of its own for the tests, a fresh TorchDynamo for each, and the comparison with eager."""
+"""A fresh TorchDynamo for each test, and the comparison with eager."""
 
 from __future__ import annotations
 
@@ -15,14 +15,6 @@ from shark_turbine import trees
 from shark_turbine.errors import FallbackWarning
 
 BACKEND = "turbine_cpu"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _cache_of_the_tests(tmp_path_factory):
-    """Share compiled graphs between the tests and the processes that they start."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SHARK_TURBINE_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(autouse=True)

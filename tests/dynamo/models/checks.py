@@ -30,7 +30,7 @@ def training(architecture: Architecture, backend: Any) -> Pairs:
     expected, actual = architecture.model().train(), architecture.model().train()
     inputs = training_inputs(architecture)
     losses = []
-    for model, run in ((expected, expected), (actual, torch.compile(actual, backend=backend))):
+    for run in (expected, torch.compile(actual, backend=backend)):
         loss = loss_of(run(**copy.deepcopy(inputs)))
         loss.backward()
         losses.append(loss.detach())
