@@ -62,5 +62,5 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "shark_turbine needs Python 3.11 or newer, and '$(PYTHON)' is not: say make PYTHON=python3.11" >&2; exit 1; }
 	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing the tested set into $(VENV): about 1 GB to download the first time, some minutes."
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,check,torch-mlir]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[examples,test,check,torch-mlir]'
 	@touch $(STAMP)

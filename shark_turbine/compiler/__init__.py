@@ -5,11 +5,12 @@ from .cache import Outcome, compile_cached, remember, remembered
 from .driver import DEFAULT_TIMEOUT, Lowering, compile
 from .targets import ResolvedTarget, Target, backend_names
 from .torch_mlir import Kind, lower
-from .trials import refusals
+from .trials import Depth, refusals
 from .vmfb import Vmfb
 
 __all__ = [
     "DEFAULT_TIMEOUT",
+    "Depth",
     "Kind",
     "Lowering",
     "Outcome",

@@ -69,10 +69,11 @@ def separate_selections(graph: fx.Graph) -> None:
     for node in calls(graph):
         if node.target is not aten.topk.default:
             continue
-        tensor, k, *rest = node.args
+        tensor, *rest = node.args
         assert isinstance(tensor, fx.Node)
+        k: Any = rest[0]
         shape = tensor.meta["val"].shape
-        dim: Any = rest[0] if rest else -1
+        dim: Any = rest[1] if len(rest) > 1 else -1
         earlier = seen[tuple(map(str, shape)), k, dim]
         seen[tuple(map(str, shape)), k, dim] += 1
         room = shape[dim] - k if isinstance(shape[dim], int) and isinstance(k, int) else 0

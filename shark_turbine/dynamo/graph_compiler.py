@@ -33,6 +33,10 @@ log = logging.getLogger(__name__)
 # What the user said or the system lacks: no operator is to blame.
 _NOT_OF_OPERATORS = {"options", "target", "tools", "timeout"}
 
+# Each round finds one thing that does not compile; a piece with more of them is not worth the wait.
+_MOST_ATTEMPTS = 6
+_ALL_OF_IT = "the compiler fails on the piece that it is in"
+
 Compiled = dict[int, tuple[Run, PieceReport]]
 Failed = list[tuple[Piece, Exception]]
 
@@ -57,15 +61,7 @@ class GraphCompiler:
         capability = Capability(graph_module.graph, self._knowledge)
         is_frozen = self._options.freeze and kind == "inference"
         frozen = freezable(graph_module) if is_frozen else frozenset[fx.Node]()
-        while True:
-            plan_ = plan(graph_module, partition(graph_module.graph, capability.kind))
-            if self._remember(plan_, capability):
-                continue
-            compiled, failed = self._compile_pieces(plan_, frozen)
-            if not failed:
-                break
-            for piece, error in failed:
-                self._learn(piece, error, capability)
+        plan_, compiled = self._settle(graph_module, capability, frozen)
         report = GraphReport(
             kind,
             tuple(report for _, report in compiled.values()),
@@ -74,6 +70,26 @@ class GraphCompiler:
         )
         self._tell(report)
         return assemble(plan_, {place: run for place, (run, _) in compiled.items()})
+
+    def _settle(
+        self, graph_module: fx.GraphModule, capability: Capability, frozen: frozenset[fx.Node]
+    ) -> tuple[Plan, Compiled]:
+        """Plan and compile again until every piece compiles: each failure leaves less to compile."""
+        tried: set[tuple[str, str]] = set()
+        attempts = 0
+        while True:
+            plan_ = plan(graph_module, partition(graph_module.graph, capability.kind))
+            if self._remember(plan_, capability):
+                continue
+            compiled, failed = self._compile_pieces(plan_, frozen)
+            if not failed:
+                return plan_, compiled
+            attempts += 1
+            for piece, error in failed:
+                if attempts < _MOST_ATTEMPTS:
+                    self._learn(piece, error, capability, tried)
+                else:
+                    capability.refuse(dict.fromkeys(piece.nodes, _ALL_OF_IT))
 
     def _compile_pieces(self, plan_: Plan, frozen: frozenset[fx.Node]) -> tuple[Compiled, Failed]:
         """Compile all pieces, as many at a time as there are cores; return also those that fail."""
@@ -119,11 +135,17 @@ class GraphCompiler:
             capability.refuse({piece.nodes[place]: why for place, why in (refused or {}).items()})
         return any(refused for _, refused in known)
 
-    def _learn(self, piece: Piece, error: Exception, capability: Capability) -> None:
+    def _learn(
+        self,
+        piece: Piece,
+        error: Exception,
+        capability: Capability,
+        tried: set[tuple[str, str]],
+    ) -> None:
         """Find out which operations of a piece are to blame, and have them run in eager."""
-        found = blame(piece, self._options, error)
+        found = blame(piece, self._options, error, tried)
         self._knowledge.add(found.lessons)
-        nodes = found.nodes or dict.fromkeys(piece.nodes, "the compiler fails on all of it")
+        nodes = found.nodes or dict.fromkeys(piece.nodes, _ALL_OF_IT)
         capability.refuse(nodes)
         if not found.lessons:
             refused = {

@@ -6,12 +6,11 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import fx
 
-from shark_turbine.compiler import refusals
+from shark_turbine.compiler import Depth, refusals
 from shark_turbine.errors import TurbineError
 from shark_turbine.fx_import.locations import source_location
 
@@ -32,7 +31,9 @@ class Blame:
     lessons: dict[str, str] = field(default_factory=dict)
 
 
-def blame(piece: Piece, options: Options, error: Exception | None = None) -> Blame:
+def blame(
+    piece: Piece, options: Options, error: Exception | None, tried: set[tuple[str, str]]
+) -> Blame:
     """Return at least one operation without which a piece may compile.
 
     Every distinct operation is tried: in Python, in the lowering of torch operators, and only when
@@ -42,16 +43,17 @@ def blame(piece: Piece, options: Options, error: Exception | None = None) -> Bla
     Args:
         piece: what does not compile.
         options: those of the backend.
-        error: what the compiler said, where it was asked.
+        error: what the compiler said, or what happened before it was asked.
+        tried: what was found to compile alone, by depth and name; it is not tried again.
     """
     samples = _distinct(piece, with_sizes=False)
     found = Blame()
     lowered = _lower_each(piece, samples, found)
-    _ask_compiler(lowered, piece, options, "lower", found)
+    _ask_compiler(lowered, piece, options, "lower", found, tried)
     if not found.nodes:
         samples = _distinct(piece, with_sizes=True)
         lowered = _lower_each(piece, samples, found)
-        _ask_compiler(lowered, piece, options, "compile", found)
+        _ask_compiler(lowered, piece, options, "compile", found, tried)
     if found.nodes:
         return _spread(found, piece)
     suspects = _suspects(piece, error) or _smallest_failure(piece, options)
@@ -97,15 +99,17 @@ def _ask_compiler(
     lowered: dict[tuple[str, fx.Node], Lowered],
     piece: Piece,
     options: Options,
-    depth: Any,
+    depth: Depth,
     found: Blame,
+    tried: set[tuple[str, str]],
 ) -> None:
-    samples = list(lowered)
+    samples = [sample for sample in lowered if (depth, sample[0]) not in tried]
     flags = (*recipe_of(piece, is_frozen=False), *options.flags)
     modules = [lowered[sample].module for sample in samples]
     for place, reason in refusals(modules, flags, depth=depth).items():
         name, node = samples[place]
         _note(found, name, node, reason)
+    tried.update((depth, name) for name, _ in samples if name not in found.lessons)
 
 
 def _note(found: Blame, name: str, node: fx.Node, reason: str) -> None:
