@@ -10,7 +10,7 @@ import torch
 
 from shark_turbine import compiler
 from shark_turbine.dynamo import explain, fallback, knowledge, probing
-from shark_turbine.errors import FallbackWarning, UnsupportedTypeError
+from shark_turbine.errors import CompileError, FallbackWarning, UnsupportedTypeError
 
 from .conftest import check, compiled, same
 
@@ -76,18 +76,16 @@ def test_an_error_lists_all_operators():
     assert "fallback': 'eager'" in text
 
 
+@pytest.mark.filterwarnings("ignore::shark_turbine.errors.FallbackWarning")
 def test_the_error_is_ours():
-    error = fallback.refuse(
-        explain(lambda x: torch.rand(3) + x, options={"fallback": "eager"})(torch.ones(3)).graphs[0]
-        if not warnings.simplefilter("ignore", FallbackWarning)
-        else None
-    )
+    report = explain(lambda x: torch.rand(3) + x)(torch.ones(3))
+    error = fallback.refuse(report.graphs[0])
     assert isinstance(error, UnsupportedTypeError)
     assert "aten.rand" in str(error)
 
 
+@pytest.mark.filterwarnings("ignore::shark_turbine.errors.FallbackWarning")
 def test_compiled_parts_surround_the_eager_one():
-    warnings.simplefilter("ignore", FallbackWarning)
     report = explain(_solved)(torch.randn(4, 4))
     (graph,) = report.graphs
     assert len(graph.pieces) == 2
@@ -119,13 +117,8 @@ def test_what_fails_only_together_is_found_by_halving(monkeypatch):
     def fails_on_both(module, **keywords):
         text = str(module)
         if "aten.tanh" in text and "aten.erf" in text:
-            raise compiler_error()
+            raise CompileError("the compiler crashed (SIGSEGV)", stage="crash")
         return real(module, **keywords)
-
-    def compiler_error():
-        from shark_turbine.errors import CompileError
-
-        return CompileError("the compiler crashed (SIGSEGV)", stage="crash")
 
     monkeypatch.setattr(compiler, "compile_cached", fails_on_both)
     x = torch.randn(5)

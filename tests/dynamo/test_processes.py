@@ -226,14 +226,28 @@ def test_distributed_training_on_two_processes(tmp_path):
     script = tmp_path / "train.py"
     script.write_text(
         textwrap.dedent("""
-        import os, sys, torch
+        import logging, sys, torch
         import torch.distributed as dist
         from torch import nn
         from torch.nn.parallel import DistributedDataParallel
 
+        class Network(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.first, self.second, self.third = nn.Linear(12, 64), nn.Linear(64, 64), nn.Linear(64, 3)
+
+            def forward(self, x):
+                return self.third(self.second(self.first(x).relu()).tanh())
+
         def build():
             torch.manual_seed(0)
-            return nn.Sequential(nn.Linear(12, 64), nn.ReLU(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 3))
+            return Network()
+
+        compiled_graphs = []
+        handler = logging.Handler()
+        handler.emit = lambda record: compiled_graphs.append(record.getMessage().split(":")[0])
+        logging.getLogger("shark_turbine.dynamo").addHandler(handler)
+        logging.getLogger("shark_turbine.dynamo").setLevel(logging.INFO)
 
         rank = int(sys.argv[1])
         dist.init_process_group("gloo", init_method=f"file://{sys.argv[2]}", rank=rank, world_size=2)
@@ -252,6 +266,7 @@ def test_distributed_training_on_two_processes(tmp_path):
                 optimizer.step()
         dist.barrier()
         dist.destroy_process_group()
+        assert {"forward graph", "backward graph"} <= set(compiled_graphs), compiled_graphs
         print("equal")
         """)
     )
