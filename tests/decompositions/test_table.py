@@ -20,10 +20,12 @@ def test_table_is_a_copy():
 
 
 def test_remove_and_add_for_a_block():
-    with extend_aot_decompositions(add_ops=[aten.gelu.default], remove_ops=[aten.xlogy]) as inside:
-        assert aten.gelu.default in inside
+    with extend_aot_decompositions(
+        add_ops=[aten.hardswish.default], remove_ops=[aten.xlogy]
+    ) as inside:
+        assert aten.hardswish.default in inside
         assert aten.xlogy.Tensor not in current_aot_decompositions()
-    assert aten.gelu.default not in current_aot_decompositions()
+    assert aten.hardswish.default not in current_aot_decompositions()
     assert aten.xlogy.Tensor in current_aot_decompositions()
 
 

@@ -25,7 +25,7 @@ from .checks import (
     training,
     training_inputs,
 )
-from .lists import ARCHITECTURES
+from .lists import ALL as ARCHITECTURES
 
 _BACKEND = "turbine_cpu"
 _HEAD = (

@@ -18,6 +18,17 @@ from .lists import ARCHITECTURES
 pytestmark = [
     # Some operators have no compiled form; table.py says which. Numbers are what is tested here.
     pytest.mark.filterwarnings("ignore::shark_turbine.errors.FallbackWarning"),
+    # transformers, under TorchDynamo: cached functions are traced through, a `.grad` is looked at to see whether a tensor
+    # has one, and BLOOM calls an instance of its autograd function.
+    pytest.mark.filterwarnings(
+        "ignore:Dynamo detected a call to a .functools.lru_cache.:UserWarning"
+    ),
+    pytest.mark.filterwarnings(
+        "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
+    ),
+    pytest.mark.filterwarnings(
+        "ignore:.*torch.autograd.function.Function.*should not be instantiated:DeprecationWarning"
+    ),
 ]
 each = pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda each: each.name)
 
@@ -33,7 +44,7 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def test_there_are_enough_architectures() -> None:
-    assert len({each.name for each in ARCHITECTURES}) == len(ARCHITECTURES) >= 28
+    assert len({each.name for each in ARCHITECTURES}) == len(ARCHITECTURES) >= 25
 
 
 @each
