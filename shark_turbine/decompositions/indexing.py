@@ -7,6 +7,7 @@ wrong numbers, and with a None it does not compile.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,6 +60,38 @@ def index(tensor: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
     return select(tensor, found)
 
 
+@required(aten.masked_scatter.default)
+def masked_scatter(tensor: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """Give each place under the mask the element of `source` whose turn it is."""
+    tensor, mask = torch.broadcast_tensors(tensor, mask)
+    flat = mask.reshape(-1).to(torch.int64)
+    aten._assert_async.msg(
+        flat.sum() <= source.numel(),
+        "aten.masked_scatter: the mask holds more often than there are elements in source",
+    )
+    # One element more, which no place under the mask takes: `source` may be empty.
+    padded = torch.cat([source.reshape(-1), source.new_zeros(1)])
+    return torch.where(mask, take(padded, 0, _turns(flat)).reshape(mask.shape), tensor)
+
+
+@required(aten.masked_scatter_backward.default)
+def masked_scatter_backward(grad_output: Tensor, mask: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Give each element of `source` the gradient of the place that took it, the others zero."""
+    grad_output, mask = torch.broadcast_tensors(grad_output, mask)
+    count = math.prod(sizes)
+    flat = mask.reshape(-1)
+    # Places that took nothing write behind the end, each the same zero.
+    places = torch.where(flat, torch.cumsum(flat.to(torch.int64), 0) - 1, count)
+    taken = torch.where(flat, grad_output.reshape(-1), 0)
+    total = grad_output.new_zeros(count + 1)
+    return aten.index_put.default(total, [places], taken, True)[:count].reshape(sizes)
+
+
+def _turns(flat: Tensor) -> Tensor:
+    """Count how often a flat mask of integers held before each place."""
+    return torch.clamp(torch.cumsum(flat, 0) - 1, min=0)
+
+
 def _is_mask(index: Tensor | None) -> bool:
     return index is not None and index.dtype in {torch.bool, torch.uint8}
 
@@ -97,8 +130,7 @@ def _by_position(mask: Tensor, values: Tensor, first: int, after: int) -> Tensor
         flat.sum() == values.size(place),
         "aten.index_put: the mask does not hold as often as there are values",
     )
-    turn = torch.clamp(torch.cumsum(flat, 0) - 1, min=0)
-    taken = torch.index_select(values, place, turn)
+    taken = torch.index_select(values, place, _turns(flat))
     return taken.reshape([*values.shape[:place], *mask.shape, *values.shape[place + 1 :]])
 
 

@@ -65,3 +65,39 @@ def test_a_constraint_on_a_result_is_checked_where_it_is_said(
     assert torch.equal(masks.all_rows(X, everything), X * 3)
     with pytest.raises(ContractError, match=r"rows\(\.\.\.\)\.shape\[0\] must equal x\.shape\[0\]"):
         masks.all_rows(X, ROWS)
+
+
+class Scattered(aot.CompiledModule):
+    write = aot.jittable(lambda x, mask, source: x.masked_scatter(mask, source))
+
+    def wide(
+        self,
+        x=aot.AbstractTensor("n", 4),
+        mask=aot.AbstractTensor("n", 1, dtype=torch.bool),
+        source=aot.AbstractTensor("m"),
+    ):
+        return self.write(x, mask, source)
+
+
+def test_masked_scatter_takes_elements_in_turn_and_refuses_too_few() -> None:
+    module = runtime.load(aot.export(Scattered).compile(), device="local-sync")
+    mask, source = ROWS[:, None], torch.arange(100.0, 112.0)
+    assert torch.equal(module.wide(X, mask, source), X.masked_scatter(mask, source))
+    nothing = torch.zeros_like(mask)
+    assert torch.equal(module.wide(X, nothing, source[:0]), X)
+    with pytest.raises(ContractError, match="the mask holds more often"):
+        module.wide(X, mask, source[:3])
+
+
+def test_masked_scatter_has_eagers_gradients() -> None:
+    def step(x: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+        return (x.masked_scatter(ROWS[:, None], source) * X).sum()
+
+    compiled = torch.compile(step, backend="turbine_cpu", options={"fallback": "error"})
+    gradients = []
+    for function in (step, compiled):
+        x, source = X.clone().requires_grad_(), torch.arange(15.0).requires_grad_()
+        function(x, source).backward()
+        gradients.append((x.grad, source.grad))
+    assert torch.equal(gradients[0][0], gradients[1][0])
+    assert torch.equal(gradients[0][1], gradients[1][1])
