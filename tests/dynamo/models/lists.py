@@ -9,8 +9,8 @@ from .more_text import MORE_TEXT
 
 ALL = (*AGAIN, *MORE_TEXT, *MORE_MEDIA)
 
-# Only table.py runs these, by hand: each takes minutes, while it is looked for what does not compile at its second size or in
-# its backward graph, or was not run often enough yet to be trusted in every run of the suite.
+# Only table.py runs these, by hand: they are like others in what they ask of the compiler, and take long; or some of their
+# operators run in eager, and finding out which takes minutes.
 _BY_HAND = {
     "audio_spectrogram_transformer",
     "blip",
@@ -20,7 +20,6 @@ _BY_HAND = {
     "gemma3",
     "hubert",
     "llava",
-    "mamba",
     "mamba2",
     "mixtral",
     "mobilenet_v2",
@@ -30,7 +29,6 @@ _BY_HAND = {
     "vision_encoder_decoder",
     "wav2vec2",
     "wavlm",
-    "whisper",
     "xlnet",
 }
 ARCHITECTURES = tuple(each for each in ALL if each.name not in _BY_HAND)
