@@ -89,6 +89,8 @@ class ExportOutput:
         target_cpu: str | None = "host",
         target_cpu_features: str | None = None,
         target_triple: str | None = None,
+        target: str | None = None,
+        recipe: str | compiler.Recipe = "auto",
         flags: Sequence[str] = (),
         timeout: float | None = compiler.DEFAULT_TIMEOUT,
         strip_contracts: bool = False,
@@ -104,6 +106,12 @@ class ExportOutput:
             target_cpu: an LLVM CPU name, `host` for this machine (fast, not portable), `generic`.
             target_cpu_features: features with signs, `+avx2,-fma`, besides those of the CPU.
             target_triple: an LLVM triple; None is this machine's.
+            target: a named target instead of the four above: `host`, `x86-64-v3`, `aarch64-linux`,
+                `cuda:sm_90`, ... (`shark_turbine.compiler.MACHINES` lists them).
+            recipe: how to compile: `auto` chooses by target and by what is in the module;
+                `prepacked` also packs external weights when they are loaded; `size`, `debug`,
+                `portable` (machines of the last ten years), `none`; or a
+                `shark_turbine.compiler.Recipe`.
             flags: more options of `iree-compile`; they replace the same options of ours.
             timeout: seconds until the compiler is killed; None waits for ever.
             strip_contracts: leave out the run-time checks of shapes, ranges and indices. A call
@@ -124,6 +132,8 @@ class ExportOutput:
             target_cpu=target_cpu,
             target_cpu_features=target_cpu_features,
             target_triple=target_triple,
+            target=target,
+            recipe=recipe,
             flags=(*self.session.flags, *flags),
             timeout=timeout,
             strip_contracts=strip_contracts,

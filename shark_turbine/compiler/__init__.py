@@ -3,6 +3,8 @@
 
 from .cache import Outcome, compile_cached, remember, remembered
 from .driver import DEFAULT_TIMEOUT, Lowering, compile
+from .machines import MACHINES, Machine
+from .recipes import RECIPES, Recipe
 from .targets import ResolvedTarget, Target, backend_names
 from .torch_mlir import Kind, lower
 from .trials import Depth, refusals
@@ -10,10 +12,14 @@ from .vmfb import Vmfb
 
 __all__ = [
     "DEFAULT_TIMEOUT",
+    "MACHINES",
+    "RECIPES",
     "Depth",
     "Kind",
     "Lowering",
+    "Machine",
     "Outcome",
+    "Recipe",
     "ResolvedTarget",
     "Target",
     "Vmfb",

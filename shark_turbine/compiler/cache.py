@@ -34,7 +34,17 @@ from shark_turbine.files import check_target, new_file
 from shark_turbine.versions import installed
 
 from . import inputs
-from .driver import Options, ask_target, build, compiler_flags, producing_versions
+from .driver import (
+    Options,
+    ask_target,
+    build,
+    compiler_flags,
+    expand,
+    producing_versions,
+    recipe_of,
+)
+from .facts import facts
+from .recipes import make_recipe
 from .targets import ResolvedTarget, Target
 from .vmfb import Vmfb
 
@@ -98,7 +108,7 @@ def compile_cached(
     start = time.perf_counter()
     if save_to is not None:
         check_target(Path(save_to))
-    request = Options(**options)
+    request = expand(Options(**options))
     module = inputs.load(module)
     folder = _folder()
     key, is_complete = ("", False) if folder is None else _key(module, request)
@@ -114,9 +124,9 @@ def compile_cached(
 def remembered(name: str) -> dict[str, Any]:
     """Return the facts under a name, of this and of earlier processes with the same versions."""
     path = _facts_path(name)
-    facts = {} if path is None else _read_facts(path)
+    known = {} if path is None else _read_facts(path)
     with _guard:
-        return facts | _unwritten.get((path, name), {})
+        return known | _unwritten.get((path, name), {})
 
 
 def remember(name: str, update: dict[str, Any]) -> None:
@@ -127,8 +137,8 @@ def remember(name: str, update: dict[str, Any]) -> None:
     path = _facts_path(name)
     if path is not None:
         with _alone(path, _FACTS_SECONDS):
-            facts = json.dumps(_read_facts(path) | update, indent=1, sort_keys=True)
-            if _write(path, facts.encode()):
+            known = json.dumps(_read_facts(path) | update, indent=1, sort_keys=True)
+            if _write(path, known.encode()):
                 return
     with _guard:
         _unwritten.setdefault((path, name), {}).update(update)
@@ -156,10 +166,12 @@ def _key(module: Any, options: Options) -> tuple[str, bool]:
         options.target_cpu,
         options.target_cpu_features,
     )
-    flags = compiler_flags(options, target, inputs.facts(module))
+    found = facts(module)
+    flags = compiler_flags(options, target, found, recipe_of(options, target, found))
     told = {field.name: getattr(options, field.name) for field in fields(Options)}
     # They decide whether there is an artifact and what is said of it if not, not which one it is.
     del told["timeout"], told["diagnose"]
+    told["recipe"] = make_recipe(options.recipe).to_json()
     told["signatures"] = [signature.to_json() for signature in options.signatures]
     program, names_files = _digest(module)
     torch_mlir = installed("torch-mlir") if options.lowering == "torch-mlir" else None

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import platform
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from os import PathLike
@@ -20,10 +22,15 @@ from shark_turbine.files import check_target, new_file
 from shark_turbine.signature import FunctionSignature
 
 from . import failures, inputs, large_child
+from .facts import ModuleFacts, facts
+from .machines import PORTABLE_CPUS, find_machine
+from .recipes import Recipe, cautious, choose, make_recipe
 from .targets import CPU_BACKEND, ResolvedTarget, Target, make_target, merge_flags, resolve
 from .tools import ToolResult, find_tool, run_tool
 from .torch_mlir import lower_for_iree
 from .vmfb import Vmfb, append_manifest, make_manifest
+
+log = logging.getLogger(__name__)
 
 DEFAULT_TIMEOUT = 3600.0
 
@@ -31,6 +38,9 @@ DEFAULT_TIMEOUT = 3600.0
 LARGE_MODULE = 64 * 2**20
 
 Lowering = Literal["iree", "torch-mlir"]
+
+# What fails so fails by any recipe.
+_NOT_OF_RECIPES = {"options", "target", "tools", "timeout"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,8 @@ class Options:
     target_cpu: str | None = "host"
     target_cpu_features: str | None = None
     target_triple: str | None = None
+    target: str | None = None
+    recipe: str | Recipe = "auto"
     flags: Sequence[str] = ()
     timeout: float | None = DEFAULT_TIMEOUT
     strip_contracts: bool = False
@@ -60,6 +72,8 @@ def compile(
     target_cpu: str | None = "host",
     target_cpu_features: str | None = None,
     target_triple: str | None = None,
+    target: str | None = None,
+    recipe: str | Recipe = "auto",
     flags: Sequence[str] = (),
     timeout: float | None = DEFAULT_TIMEOUT,
     strip_contracts: bool = False,
@@ -82,6 +96,10 @@ def compile(
         target_cpu: an LLVM CPU name, `host` for this machine (fast, not portable), or `generic`.
         target_cpu_features: features with signs, `+avx2,-fma`, besides those of the CPU.
         target_triple: an LLVM triple; None is this machine's.
+        target: a named target instead of the four above, such as `aarch64-linux` or `cuda:sm_90`.
+        recipe: how to compile: `auto` chooses by what is in the module, `prepacked` also packs
+            external weights when they are loaded, `size`, `debug`, `portable` (any machine of this
+            architecture of the last ten years), `none`, or a `Recipe`.
         flags: more options of `iree-compile`; they replace the same options of ours.
         timeout: seconds until the compiler is killed; None waits for ever.
         strip_contracts: leave out the checks of shapes and ranges on entry of functions.
@@ -107,6 +125,8 @@ def compile(
         target_cpu=target_cpu,
         target_cpu_features=target_cpu_features,
         target_triple=target_triple,
+        target=target,
+        recipe=recipe,
         flags=tuple(flags),
         timeout=timeout,
         strip_contracts=strip_contracts,
@@ -117,11 +137,53 @@ def compile(
         preserves_inputs=preserves_inputs,
         diagnose=diagnose,
     )
+    options = expand(options)
     return build(inputs.load(module), options, *ask_target(options), path)
 
 
+def expand(options: Options) -> Options:
+    """Write out what a named target and a recipe stand for.
+
+    Raises:
+        CompileError: there is no such target or recipe, or the target is said in two ways.
+    """
+    recipe = make_recipe(options.recipe)
+    options = replace(options, recipe=recipe)
+    if options.target is not None:
+        _refuse_two_targets(options)
+        machine = find_machine(options.target)
+        return replace(
+            options,
+            target_backends=(machine.backend,),
+            target_triple=machine.triple,
+            target_cpu=machine.cpu,
+            target_cpu_features=machine.cpu_features,
+            flags=(*machine.flags, *options.flags),
+        )
+    if recipe.name == "portable" and options.target_cpu == "host":
+        return replace(options, target_cpu=PORTABLE_CPUS.get(platform.machine(), "generic"))
+    return options
+
+
+def _refuse_two_targets(options: Options) -> None:
+    default = Options()
+    said = [
+        f"{name}={getattr(options, name)!r}"
+        for name in ("target_backends", "target_cpu", "target_cpu_features", "target_triple")
+        if getattr(options, name) != getattr(default, name)
+    ]
+    if said:
+        raise CompileError(
+            "the target is said in two ways",
+            stage="options",
+            got=f"target={options.target!r}, {', '.join(said)}",
+            expected="target=, or the single options",
+            fix=f"drop {said[0].partition('=')[0]}=",
+        )
+
+
 def ask_target(options: Options) -> tuple[Target, ResolvedTarget]:
-    """Ask the compiler about the target of the options; it is asked once in a process.
+    """Ask the compiler about the target of expanded options; it is asked once in a process.
 
     Raises:
         CompileError: the compiler does not know it.
@@ -148,28 +210,64 @@ def build(
             got=f"lowering={options.lowering!r}",
             expected="'iree' or 'torch-mlir'",
         )
-    facts = inputs.facts(module)
-    manifest = make_manifest(
-        producer=f"shark_turbine {__version__}",
-        versions=producing_versions(),
-        name=facts.name or options.name,
-        target=resolved.to_json(),
-        flags=options.flags,
-        contracts_stripped=options.strip_contracts,
-        signatures=options.signatures,
-        stateful=options.stateful,
-        preserves_inputs=options.preserves_inputs,
-    )
-    flags = compiler_flags(options, target, facts)
+    found = facts(module)
+    recipe = recipe_of(options, target, found)
     with new_file(path) as (output, publish):
-        _run_compiler(module, flags, options, output, options.name or facts.name)
+        recipe = _run_recipe(module, options, target, found, recipe, output)
+        manifest = make_manifest(
+            producer=f"shark_turbine {__version__}",
+            versions=producing_versions(),
+            name=found.name or options.name,
+            target=resolved.to_json(),
+            recipe=recipe.to_json(),
+            flags=options.flags,
+            contracts_stripped=options.strip_contracts,
+            signatures=options.signatures,
+            stateful=options.stateful,
+            preserves_inputs=options.preserves_inputs,
+        )
         append_manifest(output, manifest)
         publish()
         return Vmfb.from_file(output, path)
 
 
-def compiler_flags(options: Options, target: Target, facts: inputs.ModuleFacts) -> list[str]:
-    """Return the compiler's options for a module; the user's replace ours of the same name."""
+def recipe_of(options: Options, target: Target, found: ModuleFacts) -> Recipe:
+    """Return the recipe of the options, its choices made for a module."""
+    return choose(make_recipe(options.recipe), target, found)
+
+
+def _run_recipe(
+    module: Any,
+    options: Options,
+    target: Target,
+    found: ModuleFacts,
+    recipe: Recipe,
+    output: IO[bytes],
+) -> Recipe:
+    """Compile by a recipe, and where it is too daring by a more cautious one; return the one that did."""
+    name = options.name or found.name
+    milder = cautious(recipe)
+    try:
+        flags = compiler_flags(options, target, found, recipe)
+        # Who is to blame is asked only where no other recipe is left.
+        _run_compiler(
+            module, flags, replace(options, diagnose=options.diagnose and not milder), output, name
+        )
+    except CompileError as error:
+        if milder is None or error.stage in _NOT_OF_RECIPES:
+            raise
+        log.info("%s: does not compile with recipe %s; trying %s", name, recipe, milder)
+        output.seek(0)
+        output.truncate()
+        _run_compiler(module, compiler_flags(options, target, found, milder), options, output, name)
+        return milder
+    return recipe
+
+
+def compiler_flags(
+    options: Options, target: Target, found: ModuleFacts, recipe: Recipe
+) -> list[str]:
+    """Return the compiler's options; the recipe's replace ours of the same name, the user's both."""
     ours = [
         *target.flags(),
         # Where a value, its name and its file came from: paths of this machine, not reproducible.
@@ -180,10 +278,10 @@ def compiler_flags(options: Options, target: Target, facts: inputs.ModuleFacts) 
     if CPU_BACKEND in target.backends:
         # Half of the 128 KiB that the runtime's worker threads have; the default is a quarter.
         ours.append("--iree-llvmcpu-stack-allocation-limit=65536")
-    if facts.needs_f64:
+    if found.needs_f64:
         # The default reads and writes f64 data as f32, without a word.
         ours.append("--iree-input-demote-f64-to-f32=false")
-    return merge_flags(ours, options.flags)
+    return merge_flags(merge_flags(ours, recipe.flags), options.flags)
 
 
 def _run_compiler(

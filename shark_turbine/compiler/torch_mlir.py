@@ -19,6 +19,7 @@ from shark_turbine.errors import CompileError, Diagnostic
 
 from . import inputs
 from .diagnostics import first_error, first_location, parse
+from .facts import facts
 from .probing import walk
 from .tools import run_tool
 
@@ -71,7 +72,7 @@ def lower(
     source = inputs.load(module)
     with source.context:
         copy = source.operation.clone().operation
-        name = name or inputs.facts(source).name
+        name = name or facts(source).name
         initial_values = dict(_take_globals(copy))
         for function in _functions(copy):
             _drop_contracts(function)

@@ -13,9 +13,11 @@ from typing import Any, Literal
 
 from shark_turbine import ir
 
-from . import inputs, trial_child
+from . import trial_child
 from .diagnostics import readable
 from .driver import Options, compiler_flags
+from .facts import facts
+from .recipes import RECIPES, cautious, choose
 from .targets import Target
 from .tools import ToolResult, run_tool
 
@@ -37,13 +39,16 @@ def refusals(modules: Sequence[Any], flags: Sequence[str], *, depth: Depth) -> d
     """
     groups: dict[tuple[str, ...], list[int]] = {}
     for place, module in enumerate(modules):
-        complete = compiler_flags(Options(flags=flags), Target(), inputs.facts(module))
+        found = facts(module)
+        recipe = choose(RECIPES["auto"], Target(), found)
+        recipe = cautious(recipe) or recipe
+        complete = compiler_flags(Options(flags=flags), Target(), found, recipe)
         groups.setdefault(tuple(complete), []).append(place)
-    found: dict[int, str] = {}
+    refused: dict[int, str] = {}
     for complete, places in groups.items():
-        refused = _try_all([modules[place] for place in places], complete, depth)
-        found.update((places[number], reason) for number, reason in refused.items())
-    return found
+        reasons = _try_all([modules[place] for place in places], complete, depth)
+        refused.update((places[number], reason) for number, reason in reasons.items())
+    return refused
 
 
 def _try_all(modules: Sequence[Any], flags: Sequence[str], depth: Depth) -> dict[int, str]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from .freezing import FrozenRun
 from .options import Options
 from .pieces import Piece, to_graph
 from .report import PieceReport
-from .work import device_of, recipe_of
+from .work import device_of
 
 _NAME = "graph"
 _SCOPE = "model"
@@ -65,8 +65,7 @@ def compile_piece(lowered: Lowered, options: Options) -> tuple[Run, PieceReport]
     """
     start = time.perf_counter()
     piece = lowered.piece
-    flags = (*recipe_of(piece, is_frozen=bool(lowered.frozen)), *options.flags)
-    vmfb, is_cached = _vmfb(lowered, flags, options)
+    vmfb, is_cached = _vmfb(lowered, options)
     device = device_of(piece, options)
     report = PieceReport(
         operators=len(piece.nodes),
@@ -102,9 +101,11 @@ def _bind(
     return runtime.direct(function, orders, piece.output_orders)
 
 
-def _vmfb(lowered: Lowered, flags: Sequence[str], options: Options) -> tuple[compiler.Vmfb, bool]:
+def _vmfb(lowered: Lowered, options: Options) -> tuple[compiler.Vmfb, bool]:
     keywords: dict[str, Any] = {
-        "flags": flags,
+        # Whoever freezes parameters has them twice, for the speed of packed ones.
+        "recipe": "prepacked" if lowered.frozen and options.recipe == "auto" else options.recipe,
+        "flags": options.flags,
         "signatures": [lowered.signature],
         "name": _NAME,
         "stateful": False,

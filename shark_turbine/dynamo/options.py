@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from shark_turbine import compiler
 from shark_turbine.errors import DeclarationError
 
 FALLBACKS = ("eager", "error")
@@ -26,6 +27,8 @@ class Options:
         threads: worker threads of a call: None is every core for large graphs and the calling thread
             for small ones; 1 is the calling thread.
         cache: keep compiled graphs on disk, and take them from there.
+        recipe: how to compile: a name that `ExportOutput.compile(recipe=...)` takes, or a
+            `compiler.Recipe`.
         flags: more options of `iree-compile`; they replace the same options of ours.
     """
 
@@ -33,6 +36,7 @@ class Options:
     freeze: bool = False
     threads: int | None = None
     cache: bool = True
+    recipe: str | compiler.Recipe = "auto"
     flags: tuple[str, ...] = ()
 
     @classmethod
@@ -69,6 +73,10 @@ class Options:
                 "a number of threads from 1 up, or None",
             ),
             "cache": (isinstance(self.cache, bool), "True or False"),
+            "recipe": (
+                isinstance(self.recipe, compiler.Recipe) or self.recipe in compiler.RECIPES,
+                f"one of {', '.join(compiler.RECIPES)}, or a compiler.Recipe",
+            ),
             "flags": (
                 isinstance(self.flags, tuple) and all(isinstance(item, str) for item in self.flags),
                 "a list of options of iree-compile",

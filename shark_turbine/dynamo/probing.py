@@ -18,7 +18,6 @@ from .knowledge import key
 from .native import Lowered, compile_piece, lower
 from .options import Options
 from .pieces import Piece, cut
-from .work import recipe_of
 
 _TOGETHER = "the compiler fails on the operations around it together"
 
@@ -49,11 +48,11 @@ def blame(
     samples = _distinct(piece, with_sizes=False)
     found = Blame()
     lowered = _lower_each(piece, samples, found)
-    _ask_compiler(lowered, piece, options, "lower", found, tried)
+    _ask_compiler(lowered, options, "lower", found, tried)
     if not found.nodes:
         samples = _distinct(piece, with_sizes=True)
         lowered = _lower_each(piece, samples, found)
-        _ask_compiler(lowered, piece, options, "compile", found, tried)
+        _ask_compiler(lowered, options, "compile", found, tried)
     if found.nodes:
         return _spread(found, piece)
     suspects = _suspects(piece, error) or _smallest_failure(piece, options)
@@ -97,16 +96,14 @@ def _is_tensor(node: fx.Node) -> bool:
 
 def _ask_compiler(
     lowered: dict[tuple[str, fx.Node], Lowered],
-    piece: Piece,
     options: Options,
     depth: Depth,
     found: Blame,
     tried: set[tuple[str, str]],
 ) -> None:
     samples = [sample for sample in lowered if (depth, sample[0]) not in tried]
-    flags = (*recipe_of(piece, is_frozen=False), *options.flags)
     modules = [lowered[sample].module for sample in samples]
-    for place, reason in refusals(modules, flags, depth=depth).items():
+    for place, reason in refusals(modules, options.flags, depth=depth).items():
         name, node = samples[place]
         _note(found, name, node, reason)
     tried.update((depth, name) for name, _ in samples if name not in found.lessons)

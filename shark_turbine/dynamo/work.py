@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""How much a piece computes, and what follows: the compiler's options and the device."""
+"""How much a piece computes, and what follows: the device that runs it."""
 
 from __future__ import annotations
 
@@ -41,32 +41,6 @@ def device_of(piece: Piece, options: Options) -> str:
     if options.threads is not None:
         return "local-sync" if options.threads == 1 else f"local-task?threads={options.threads}"
     return "local-sync" if os.cpu_count() == 1 or _microseconds(piece) < _SMALL else "local-task"
-
-
-def recipe_of(piece: Piece, *, is_frozen: bool) -> tuple[str, ...]:
-    """Return the compiler options that suit what a piece computes.
-
-    Packing operands into tiles pays where weights are packed once, and for convolutions; packing
-    the weights of a linear layer in every call costs more than it brings. The code generator
-    cannot pack some operands of dynamic sizes, so it does without where a size is not known.
-    """
-    packed = () if _is_dynamic(piece) else ("--iree-opt-data-tiling",)
-    if any(node.target in _CONVOLUTIONS for node in piece.nodes):
-        return (*packed, "--iree-global-opt-use-im2col-for-convs")
-    return packed if is_frozen else ()
-
-
-def _is_dynamic(piece: Piece) -> bool:
-    values = (node.meta.get("val") for node in (*piece.inputs, *piece.nodes))
-    return any(
-        isinstance(value, torch.SymInt)
-        or (isinstance(value, torch.Tensor) and not _is_static(value))
-        for value in values
-    )
-
-
-def _is_static(tensor: torch.Tensor) -> bool:
-    return all(isinstance(size, int) for size in tensor.shape)
 
 
 def _microseconds(piece: Piece) -> float:

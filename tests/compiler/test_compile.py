@@ -13,6 +13,7 @@ import pytest
 
 from shark_turbine import ir
 from shark_turbine.compiler import compile, inputs
+from shark_turbine.compiler.facts import facts
 from shark_turbine.errors import CompileError
 
 F64_SCALAR = b"""
@@ -112,8 +113,8 @@ def test_operators_that_are_computed_in_f64(operator: str) -> None:
         f'  %0 = torch.operator "torch.{operator}"(%x) : (!torch.vtensor<[4],f32>)'
         " -> !torch.vtensor<[4],f32>\n  return %0 : !torch.vtensor<[4],f32>\n}"
     )
-    assert inputs.facts(inputs.load(text)).needs_f64
-    assert not inputs.facts(inputs.load(text.replace(operator, "aten.tanh"))).needs_f64
+    assert facts(inputs.load(text)).needs_f64
+    assert not facts(inputs.load(text.replace(operator, "aten.tanh"))).needs_f64
 
 
 def test_takes_modules_text_and_bytecode_alike(sum_module: bytes) -> None:

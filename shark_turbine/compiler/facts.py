@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What about a module decides how it is compiled, found in one walk that prints no weights."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from shark_turbine import ir
+
+from .probing import operator_name, walk
+
+# The torch pipeline computes these in f64 inside: as f32, long reductions come out wrong, and random
+# numbers reach 1. Measured by a walk over PyTorch's operator samples.
+_COMPUTED_IN_F64 = re.compile(
+    r"^torch\.(?:aten|prims)\."
+    r"(?:var|std|(?:native_)?group_norm|instance_norm|rand|uniform|normal|bernoulli|exponential"
+    r"|(?:native_)?dropout|rrelu)"
+)
+# Elements from which on a constant counts as a weight: smaller ones are masks, tables and numbers.
+_LARGE = 2**14
+_PRODUCTS = re.compile(r"^(?:torch\.aten\.(?:mm|bmm|addmm|baddbmm|matmul|linear)$|linalg\..*mat)")
+_CONVOLUTIONS = re.compile(r"^(?:torch\.aten\.\w*conv|linalg\.(?:depthwise_)?conv)")
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleFacts:
+    """What about a module decides how it is compiled.
+
+    `stored_weights` are immutable tensors in the module; `external_weights` are attached when it is
+    loaded.
+    """
+
+    name: str | None = None
+    needs_f64: bool = False
+    has_products: bool = False
+    has_convolutions: bool = False
+    stored_weights: bool = False
+    external_weights: bool = False
+
+
+def facts(module: Any) -> ModuleFacts:
+    """Look through a module once."""
+    named = "sym_name" in module.operation.attributes
+    needs_f64 = has_products = has_convolutions = stored = external = False
+    for operation in walk(module.operation):
+        name = operator_name(operation)
+        needs_f64 = needs_f64 or _needs_f64(operation, name)
+        has_products = has_products or bool(_PRODUCTS.match(name))
+        has_convolutions = has_convolutions or bool(_CONVOLUTIONS.match(name))
+        if name == "util.global" and _is_weight(operation):
+            is_external = _is_external(operation)
+            external, stored = external or is_external, stored or not is_external
+        elif name == "torch.vtensor.literal":
+            stored = stored or _is_large(operation.results[0].type)
+    return ModuleFacts(
+        name=module.operation.attributes["sym_name"].value if named else None,
+        needs_f64=needs_f64,
+        has_products=has_products,
+        has_convolutions=has_convolutions,
+        stored_weights=stored,
+        external_weights=external,
+    )
+
+
+def _is_large(kind: Any) -> bool:
+    """Say whether a tensor type, `tensor<2x3xf32>` or `!torch.vtensor<[2,3],f32>`, has many elements."""
+    sizes = map(int, re.findall(r"\d+(?=[x,\]])", str(kind)))
+    return math.prod(sizes) >= _LARGE
+
+
+def _is_weight(operation: Any) -> bool:
+    attributes = operation.attributes
+    return "is_mutable" not in attributes and _is_large(attributes["type"])
+
+
+def _is_external(operation: Any) -> bool:
+    """Say whether a global is a parameter that is attached when the module is loaded."""
+    if "initial_value" not in operation.attributes:
+        return False
+    value = operation.attributes["initial_value"]
+    # Attributes of IREE's own dialects have no class here; others may be large, and are not printed.
+    return type(value) is ir.Attribute and str(value).startswith("#flow.parameter")
+
+
+def _needs_f64(operation: Any, name: str) -> bool:
+    if _COMPUTED_IN_F64.match(name):
+        return True
+    if any("f64" in str(value.type) for value in operation.results):
+        return True
+    # Arguments of functions, and types of globals, stand in attributes.
+    return any(
+        "f64" in str(operation.attributes[key])
+        for key in ("function_type", "type")
+        if key in operation.attributes
+    )

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Recipes: named sets of compiler options, chosen by the target and by what is in the module."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+from shark_turbine.errors import CompileError
+
+from .facts import ModuleFacts
+from .targets import CPU_BACKEND, Target
+
+# Operands of matrix products in tiles, as the CPU wants them; weights are packed once.
+_PACKING = "--iree-opt-data-tiling"
+# Convolutions as matrix products: 5 times as fast on ResNet-50.
+_IM2COL = "--iree-global-opt-use-im2col-for-convs"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a module is compiled, beside what it is compiled for and what keeps it right.
+
+    Args:
+        name: what the manifest calls it.
+        flags: options of `iree-compile`; those that a call gives replace the same ones.
+        packs_external: whether external weights are packed when they are loaded: faster matrix
+            products, for a second copy of the weights in memory.
+        chooses: whether options are added by what is in the module, as `"auto"` does.
+    """
+
+    name: str
+    flags: tuple[str, ...] = ()
+    packs_external: bool = False
+    chooses: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "flags", tuple(self.flags))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the manifest's form."""
+        return {"name": self.name, "flags": list(self.flags)}
+
+    def __str__(self) -> str:
+        return f"{self.name}: {' '.join(self.flags) or 'no options of its own'}"
+
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("auto", chooses=True),
+        # Weights that lie in a file are packed like those inside the module.
+        Recipe("prepacked", chooses=True, packs_external=True),
+        # Neither specialised copies of functions nor folded constants that are larger than before.
+        Recipe(
+            "size",
+            (
+                "--iree-opt-const-expr-max-size-increase-threshold=0",
+                "--iree-llvmcpu-debug-symbols=false",
+                "--iree-vm-bytecode-module-strip-debug-ops",
+            ),
+        ),
+        # Names, lines and symbols for debuggers and profilers, and no optimization that hides them.
+        Recipe(
+            "debug",
+            (
+                "--iree-opt-level=O0",
+                "--iree-llvmcpu-debug-symbols=true",
+                "--iree-vm-bytecode-module-strip-source-map=false",
+                "--iree-opt-strip-assertions=false",
+            ),
+        ),
+        Recipe("portable", chooses=True),
+        Recipe("none"),
+    )
+}
+
+
+def make_recipe(given: str | Recipe) -> Recipe:
+    """Return a recipe by its name, or the one that is given.
+
+    Raises:
+        CompileError: there is no recipe of that name.
+    """
+    if isinstance(given, Recipe):
+        return given
+    found = RECIPES.get(given) if isinstance(given, str) else None
+    if found is None:
+        names = list(RECIPES)
+        close = difflib.get_close_matches(str(given), names, n=1)
+        raise CompileError(
+            "there is no such recipe",
+            stage="options",
+            got=f"recipe={given!r}",
+            expected=f"one of {', '.join(map(repr, names))}, or a compiler.Recipe",
+            fix=f"did you mean {close[0]!r}?" if close else 'recipe="auto"',
+        )
+    return found
+
+
+def choose(recipe: Recipe, target: Target, facts: ModuleFacts) -> Recipe:
+    """Return a recipe with the options that suit a module on a target.
+
+    Packing weights pays where they are packed once: when they are stored in the module and never
+    change. It costs more than it brings where they are arguments or mutable. Convolutions gain in
+    either case.
+    """
+    if not recipe.chooses or CPU_BACKEND not in target.backends:
+        return recipe
+    flags = list(recipe.flags)
+    has_weights = facts.stored_weights or (recipe.packs_external and facts.external_weights)
+    if facts.has_convolutions:
+        flags += [_IM2COL]
+    if facts.has_convolutions or (facts.has_products and has_weights):
+        flags += [_PACKING]
+    return Recipe(recipe.name, tuple(flags))
+
+
+def cautious(recipe: Recipe) -> Recipe | None:
+    """Return the recipe without what the code generator fails at now and then; None if unchanged.
+
+    It cannot tile some operands of dynamic sizes, and tiles of some shapes need too much stack.
+    """
+    flags = tuple(flag for flag in recipe.flags if flag != _PACKING)
+    return None if flags == recipe.flags else Recipe(f"{recipe.name}, unpacked", flags)

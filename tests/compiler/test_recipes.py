@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Recipes and named targets: what is chosen, recorded, and right."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from shark_turbine import aot, compiler, runtime
+from shark_turbine.compiler import Recipe
+from shark_turbine.errors import CompileError
+
+PACKING = "--iree-opt-data-tiling"
+IM2COL = "--iree-global-opt-use-im2col-for-convs"
+
+
+class Net(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = torch.nn.Linear(128, 128)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x).relu()
+
+
+class Conv(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = torch.nn.Conv2d(3, 8, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x).relu()
+
+
+def recipe_of(vmfb: compiler.Vmfb) -> tuple[str, set[str]]:
+    recipe = vmfb.manifest["recipe"]
+    return recipe["name"], set(recipe["flags"])
+
+
+@pytest.fixture(scope="module")
+def net() -> tuple[Net, torch.Tensor, aot.ExportOutput]:
+    model, x = Net().eval(), torch.randn(5, 128)
+    return model, x, aot.export(model, x)
+
+
+@pytest.mark.parametrize("recipe", ["auto", "prepacked", "size", "debug", "portable", "none"])
+def test_each_recipe_computes_what_eager_does(
+    net: tuple[Net, torch.Tensor, aot.ExportOutput], recipe: str
+) -> None:
+    model, x, output = net
+    vmfb = output.compile(recipe=recipe)
+    assert recipe_of(vmfb)[0] == recipe
+    torch.testing.assert_close(runtime.load(vmfb).main(x), model(x))
+
+
+def test_stored_weights_are_packed_and_passed_ones_are_not(
+    net: tuple[Net, torch.Tensor, aot.ExportOutput],
+) -> None:
+    model, x, output = net
+    assert recipe_of(output.compile()) == ("auto", {PACKING})
+    passed = aot.export(torch.nn.functional.linear, x, model.layer.weight).compile()
+    assert recipe_of(passed) == ("auto", set())
+
+
+def test_external_weights_are_packed_where_that_is_asked_for() -> None:
+    class External(aot.CompiledModule):
+        weight = aot.export_global(torch.randn(128, 128), external=True)
+        product = aot.jittable(torch.matmul)
+
+        def main(self, x=aot.AbstractTensor(4, 128)):
+            return self.product(x, self.weight)
+
+    output = aot.export(External)
+    assert recipe_of(output.compile()) == ("auto", set())
+    assert recipe_of(output.compile(recipe="prepacked")) == ("prepacked", {PACKING})
+
+
+def test_convolutions_become_matrix_products() -> None:
+    model, x = Conv().eval(), torch.randn(1, 3, 16, 16)
+    vmfb = aot.export(model, x).compile()
+    assert recipe_of(vmfb) == ("auto", {PACKING, IM2COL})
+    torch.testing.assert_close(runtime.load(vmfb).main(x), model(x))
+
+
+def test_what_does_not_compile_packed_compiles_unpacked() -> None:
+    class Attention(torch.nn.Module):
+        """Images of any number whose patches attend to each other: IREE 3.13 cannot tile it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.patches = torch.nn.Conv2d(3, 32, 8, 8)
+            self.layer = torch.nn.Linear(32, 32)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.patches(x).flatten(2).transpose(1, 2)
+            q, k, v = (
+                self.layer(x).view(x.shape[0], 16, 4, 8).transpose(1, 2) for _ in range(3)
+            )
+            return torch.nn.functional.scaled_dot_product_attention(q, k, v)
+
+    model, x = Attention().eval(), torch.randn(3, 3, 32, 32)
+    output = aot.export(model, x, dynamic_shapes=({0: torch.export.Dim("n")},))
+    daring = Recipe("daring", (PACKING, IM2COL))
+    vmfb = output.compile(recipe=daring)
+    torch.testing.assert_close(runtime.load(vmfb).main(x), model(x), rtol=1e-4, atol=1e-5)
+    name, flags = recipe_of(vmfb)
+    assert (name, flags) in [
+        ("daring", {PACKING, IM2COL}),
+        ("daring, unpacked", {IM2COL}),
+    ]
+
+
+def test_a_recipe_of_ones_own_and_flags_over_it(
+    net: tuple[Net, torch.Tensor, aot.ExportOutput],
+) -> None:
+    model, x, output = net
+    vmfb = output.compile(
+        recipe=Recipe("mine", ("--iree-opt-level=O1",)), flags=["--iree-opt-level=O2"]
+    )
+    assert vmfb.manifest["recipe"] == {"name": "mine", "flags": ["--iree-opt-level=O1"]}
+    assert vmfb.manifest["flags"] == ["--iree-opt-level=O2"]
+    torch.testing.assert_close(runtime.load(vmfb).main(x), model(x))
+
+
+def test_a_misspelt_recipe_is_refused(net: tuple[Net, torch.Tensor, aot.ExportOutput]) -> None:
+    with pytest.raises(CompileError, match="did you mean 'portable'"):
+        net[2].compile(recipe="portabel")
+
+
+@pytest.mark.parametrize(
+    "target", [name for name in compiler.MACHINES if name != "host"] + ["cuda:sm_90", "rocm:gfx90a"]
+)
+def test_every_named_target_compiles(
+    net: tuple[Net, torch.Tensor, aot.ExportOutput], target: str
+) -> None:
+    vmfb = net[2].compile(target=target)
+    assert vmfb.target["backends"] == [compiler.MACHINES[target.partition(":")[0]].backend]
+    assert len(vmfb) > 0
+
+
+@pytest.mark.parametrize(
+    ("target", "fix"), [("aarch64-linus", "'aarch64-linux'"), ("wasm32:x", "'wasm32'")]
+)
+def test_an_unknown_target_is_refused(
+    net: tuple[Net, torch.Tensor, aot.ExportOutput], target: str, fix: str
+) -> None:
+    with pytest.raises(CompileError, match=f"did you mean {fix}"):
+        net[2].compile(target=target)
+
+
+def test_a_target_said_twice_is_refused(net: tuple[Net, torch.Tensor, aot.ExportOutput]) -> None:
+    with pytest.raises(CompileError, match="said in two ways"):
+        net[2].compile(target="aarch64-linux", target_cpu="cortex-a72")
