@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The compiler room: an MLIR module to a vmfb, through IREE's compiler in a child process."""
 
-from .cache import Outcome, compile_cached, remember, remembered
+from .cache import Outcome, compile_cached
 from .driver import DEFAULT_TIMEOUT, Lowering, compile
 from .machines import MACHINES, Machine
 from .recipes import RECIPES, Recipe
@@ -28,6 +28,4 @@ __all__ = [
     "compile_cached",
     "lower",
     "refusals",
-    "remember",
-    "remembered",
 ]

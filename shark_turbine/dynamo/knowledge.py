@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from shark_turbine.compiler import remember, remembered
+from shark_turbine.cache_folder import remember, remembered
 
 from .pieces import Piece
 

@@ -18,14 +18,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shark_turbine import cache_folder
+from shark_turbine.cache_folder import remember, remembered
 from shark_turbine.compiler import (
     cache,
+    cache_key,
     compile,
     compile_cached,
     driver,
     inputs,
-    remember,
-    remembered,
     targets,
 )
 from shark_turbine.errors import CompileError, SaveError
@@ -40,7 +41,9 @@ NEGATE = DOUBLE.replace("arith.addf %x, %x", "arith.negf %x")
 PRELUDE = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
-from shark_turbine.compiler import cache, compile_cached, remember
+from shark_turbine import cache_folder
+from shark_turbine.cache_folder import remember
+from shark_turbine.compiler import cache, cache_key, compile_cached
 
 def no_tools():
     def refuse(*arguments, **options):
@@ -56,8 +59,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SHARK_TURBINE_CACHE_DIR", str(folder))
     monkeypatch.delenv("SHARK_TURBINE_CACHE", raising=False)
     monkeypatch.delenv("SHARK_TURBINE_CACHE_SIZE", raising=False)
-    monkeypatch.setattr(cache, "_warned", set())
-    monkeypatch.setattr(cache, "_unwritten", {})
+    monkeypatch.setattr(cache_folder, "_warned", set())
+    monkeypatch.setattr(cache_folder, "_unwritten", {})
     return folder
 
 
@@ -74,7 +77,7 @@ def entries(folder: Path) -> set[str]:
 
 
 def key_of(module: Any, **options: Any) -> str:
-    return cache._key(inputs.load(module), driver.Options(**options))[0]
+    return cache_key.key_of(inputs.load(module), driver.Options(**options))[0]
 
 
 # ------------------------------------------------------------------------------------------------ hits and misses --
@@ -156,7 +159,7 @@ def test_threads_at_once_compile_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_lock_that_is_held_for_ever_only_costs_the_timeout(folder: Path) -> None:
-    lock = cache.FileLock(folder / "locks" / f"{key_of(DOUBLE)}.vmfb.lock")
+    lock = cache_folder.FileLock(folder / "locks" / f"{key_of(DOUBLE)}.vmfb.lock")
     (folder / "locks").mkdir(parents=True)
     targets.resolve(targets.make_target("llvm-cpu"))
     with lock:
@@ -244,13 +247,13 @@ def test_the_time_limit_is_no_part_of_the_program() -> None:
 def test_versions_and_the_cpu_are_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     before = key_of(DOUBLE), key_of(DOUBLE, target_cpu="generic")
     with monkeypatch.context() as patch:
-        patch.setattr(cache, "_machine", lambda: "another")
+        patch.setattr(cache_key, "machine", lambda: "another")
         assert key_of(DOUBLE) != before[0]
         assert key_of(DOUBLE, target_cpu="generic") == before[1]
     with monkeypatch.context() as patch:
-        patch.setattr(cache, "__version__", "9")
+        patch.setattr(cache_key, "__version__", "9")
         assert key_of(DOUBLE) != before[0]
-    monkeypatch.setattr(cache, "producing_versions", lambda: {"iree_compiler": "9"})
+    monkeypatch.setattr(cache_key, "producing_versions", lambda: {"iree_compiler": "9"})
     assert key_of(DOUBLE) != before[0]
 
 
@@ -263,7 +266,7 @@ def test_options_that_read_files_are_not_kept(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("here.txt").touch()
-    assert not cache._key(inputs.load(DOUBLE), driver.Options(flags=[flag]))[1]
+    assert not cache_key.key_of(inputs.load(DOUBLE), driver.Options(flags=[flag]))[1]
 
 
 def test_options_that_write_files_write_them_each_time(tmp_path: Path, folder: Path) -> None:
@@ -282,8 +285,8 @@ def test_modules_that_name_object_files_are_not_kept() -> None:
         "-> tensor<4xf32> {",
         '-> tensor<4xf32> attributes {o = #hal.executable.object<{path = "f.o"}>} {',
     )
-    assert not cache._key(inputs.load(module), driver.Options())[1]
-    assert cache._key(inputs.load(DOUBLE), driver.Options())[1]
+    assert not cache_key.key_of(inputs.load(module), driver.Options())[1]
+    assert cache_key.key_of(inputs.load(DOUBLE), driver.Options())[1]
 
 
 # ---------------------------------------------------------------------------------------------------------- damage --
@@ -409,7 +412,7 @@ def test_what_is_larger_than_the_limit_is_not_kept(
 )
 def test_sizes(said: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHARK_TURBINE_CACHE_SIZE", said)
-    assert cache._size_limit() == size
+    assert cache_folder.size_limit() == size
 
 
 @pytest.mark.parametrize("said", ["much", "-1", "4 apples", "4GiBs"])
@@ -417,7 +420,7 @@ def test_a_size_that_cannot_be_read(
     said: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("SHARK_TURBINE_CACHE_SIZE", said)
-    assert cache._size_limit() == cache._size_limit() == 4 * 2**30
+    assert cache_folder.size_limit() == cache_folder.size_limit() == 4 * 2**30
     (record,) = caplog.records
     assert record.getMessage().startswith(f"SHARK_TURBINE_CACHE_SIZE={said} is no size")
 
@@ -440,7 +443,7 @@ def test_switched_off(value: str, folder: Path, monkeypatch: pytest.MonkeyPatch)
 def test_the_default_is_the_folder_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SHARK_TURBINE_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert cache._folder() == Path("/somewhere/shark_turbine")
+    assert cache_folder.find_folder() == Path("/somewhere/shark_turbine")
 
 
 def test_a_folder_that_cannot_be(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -453,7 +456,7 @@ def test_a_folder_that_cannot_be(folder: Path, caplog: pytest.LogCaptureFixture)
     assert remembered("operators")["a"] == 1
     assert folder.read_text() == "a file"
     (record,) = caplog.records
-    assert record.name == "shark_turbine.compiler.cache"
+    assert record.name == "shark_turbine.cache_folder"
     assert f"the cache in {folder} is done without: " in record.getMessage()
 
 
@@ -511,12 +514,12 @@ def test_facts_are_merged(folder: Path) -> None:
     remember("others", {"c": None})
     assert remembered("operators") == {"a": 3, "b": [2]}
     assert remembered("others") == {"c": None}
-    assert cache._unwritten == {}
+    assert cache_folder._unwritten == {}
 
 
 def test_facts_of_another_version_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     remember("operators", {"a": 1})
-    monkeypatch.setattr(cache, "__version__", "9")
+    monkeypatch.setattr(cache_folder, "__version__", "9")
     assert remembered("operators") == {}
 
 

@@ -96,9 +96,7 @@ def test_what_does_not_compile_packed_compiles_unpacked() -> None:
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             x = self.patches(x).flatten(2).transpose(1, 2)
-            q, k, v = (
-                self.layer(x).view(x.shape[0], 16, 4, 8).transpose(1, 2) for _ in range(3)
-            )
+            q, k, v = (self.layer(x).view(x.shape[0], 16, 4, 8).transpose(1, 2) for _ in range(3))
             return torch.nn.functional.scaled_dot_product_attention(q, k, v)
 
     model, x = Attention().eval(), torch.randn(3, 3, 32, 32)
