@@ -1,44 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""`compile_cached`: vmfbs kept on disk by what they were compiled from, and a place for facts.
+"""`compile_cached`: vmfbs kept on disk by what they were compiled from.
 
-The folder holds `vmfb/<key>.vmfb`, an artifact and its checksum behind it; `facts/`, small JSON files;
-and `locks/`. Anything in it may be deleted at any time. The environment chooses:
-
-- `SHARK_TURBINE_CACHE_DIR`: the folder; by default `shark_turbine` in the user's cache folder,
-- `SHARK_TURBINE_CACHE=0`: nothing is kept,
-- `SHARK_TURBINE_CACHE_SIZE`: how much is kept, such as `500MB` or `4GiB`, the default.
+The cache folder (`shark_turbine/cache_folder.py`) holds `vmfb/<key>.vmfb`, an artifact and its checksum
+behind it. The environment variable `SHARK_TURBINE_CACHE_SIZE` says how much is kept, such as `500MB` or
+`4GiB`, the default.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import mmap
 import os
 import re
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-import platformdirs
-from filelock import FileLock, Timeout
-
 from shark_turbine import __version__, ir
-from shark_turbine.files import check_target, new_file
+from shark_turbine.cache_folder import alone, remember, remembered, warn_of_folder, warn_once, write
+from shark_turbine.cache_folder import folder as cache_folder
+from shark_turbine.files import check_target
 from shark_turbine.versions import installed
 
 from . import inputs
 from .driver import Options, ask_target, build, compiler_flags, producing_versions
 from .targets import ResolvedTarget, Target
 from .vmfb import Vmfb
-
-log = logging.getLogger(__name__)
 
 # Part of every key: entries of another layout are not found, and go when they are the oldest.
 _LAYOUT = 1
@@ -48,8 +40,6 @@ _COPY_LIMIT = 64 * 2**20
 _DEFAULT_SIZE = 4 * 2**30
 _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?) *(?P<unit>[kmgt]?)(?P<binary>i?)b?", re.IGNORECASE)
 _DAY = 24 * 3600.0
-_FACTS_SECONDS = 10.0
-_POLL_SECONDS = 0.02
 
 # Options that read or write further files, or print: the key does not know what those files hold,
 # and a hit would neither write nor print.
@@ -62,10 +52,6 @@ _CPU_LINES = re.compile(
     r"|CPU (?:implementer|architecture|variant|part|revision)|Features|isa|uarch)\s*:.*$",
     re.MULTILINE,
 )
-
-_guard = threading.Lock()
-_warned: set[str] = set()
-_unwritten: dict[tuple[Path | None, str], dict[str, Any]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +86,7 @@ def compile_cached(
         check_target(Path(save_to))
     request = Options(**options)
     module = inputs.load(module)
-    folder = _folder()
+    folder = cache_folder()
     key, is_complete = ("", False) if folder is None else _key(module, request)
     if folder is None or not is_complete:
         hit, path, vmfb = False, None, _build(module, request)
@@ -111,34 +97,11 @@ def compile_cached(
     return vmfb, Outcome(hit, key, time.perf_counter() - start, path)
 
 
-def remembered(name: str) -> dict[str, Any]:
-    """Return the facts under a name, of this and of earlier processes with the same versions."""
-    path = _facts_path(name)
-    facts = {} if path is None else _read_facts(path)
-    with _guard:
-        return facts | _unwritten.get((path, name), {})
-
-
-def remember(name: str, update: dict[str, Any]) -> None:
-    """Add facts that JSON can hold; each replaces the fact under the same key.
-
-    Without a folder to write to they are kept for this process.
-    """
-    path = _facts_path(name)
-    if path is not None:
-        with _alone(path, _FACTS_SECONDS):
-            facts = json.dumps(_read_facts(path) | update, indent=1, sort_keys=True)
-            if _write(path, facts.encode()):
-                return
-    with _guard:
-        _unwritten.setdefault((path, name), {}).update(update)
-
-
 def _find_or_build(entry: Path, module: Any, options: Options) -> tuple[bool, Path | None, Vmfb]:
     found = _find(entry)
     if found is not None:
         return True, entry, found
-    with _alone(entry, options.timeout):
+    with alone(entry, options.timeout):
         # Whoever held the lock before may have compiled it.
         found = _find(entry)
         if found is not None:
@@ -161,6 +124,7 @@ def _key(module: Any, options: Options) -> tuple[str, bool]:
     # They decide whether there is an artifact and what is said of it if not, not which one it is.
     del told["timeout"], told["diagnose"]
     told["signatures"] = [signature.to_json() for signature in options.signatures]
+    told["parameters"] = None if options.parameters is None else options.parameters()
     program, names_files = _digest(module)
     torch_mlir = installed("torch-mlir") if options.lowering == "torch-mlir" else None
     names_cpu = any(flag.startswith("--iree-llvmcpu-target-cpu=") for flag in flags)
@@ -242,11 +206,11 @@ def _find(entry: Path) -> Vmfb | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        _warn_of_folder(entry, error)
+        warn_of_folder(entry, error)
         return None
     if memory is None:
         about = f"{entry} {written}"
-        _warn_once(about, "%s is damaged: it is removed, and its program compiled again", entry)
+        warn_once(about, "%s is damaged: it is removed, and its program compiled again", entry)
     # The folder may be read-only.
     with suppress(OSError):
         os.utime(entry) if memory is not None else entry.unlink()
@@ -278,7 +242,7 @@ def _keep(entry: Path, vmfb: Vmfb) -> bool:
     if vmfb.size + _CHECKSUM_BYTES > limit:
         return False
     memory = vmfb.map_memory()
-    if not _write(entry, memory, _checksum(memory, entry.stem)):
+    if not write(entry, memory, _checksum(memory, entry.stem)):
         return False
     _evict(entry.parent.parent, limit)
     return True
@@ -307,70 +271,6 @@ def _files(folder: Path) -> Iterator[tuple[float, int, Path]]:
                 yield stat.st_mtime, stat.st_size, path
 
 
-@contextmanager
-def _alone(path: Path, seconds: float | None) -> Iterator[None]:
-    """Hold the lock of a file; without it after some seconds, or where there are no locks.
-
-    The lock saves work. Nobody needs it for the right result: files appear whole.
-    """
-    lock = FileLock(path.parent.parent / "locks" / f"{path.name}.lock")
-    try:
-        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(-1 if seconds is None else seconds, poll_interval=_POLL_SECONDS)
-    except Timeout:
-        log.info("%s is locked for more than %s s", path, seconds)
-    except (OSError, NotImplementedError) as error:
-        _warn_of_folder(path, error)
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            lock.release()
-
-
-def _write(path: Path, *parts: bytes | memoryview) -> bool:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with new_file(path) as (file, publish):
-            for part in parts:
-                file.write(part)
-            publish()
-    except OSError as error:
-        _warn_of_folder(path, error)
-        return False
-    return True
-
-
-def _facts_path(name: str) -> Path | None:
-    folder = _folder()
-    version = f"iree{installed('iree-base-compiler')}-{__version__}"
-    return None if folder is None else folder / "facts" / f"{name}-{version}.json"
-
-
-def _read_facts(path: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads(path.read_bytes())
-        if isinstance(facts, dict):
-            return facts
-        _warn_once(str(path), "%s is damaged, and counts as empty: no object", path)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        _warn_of_folder(path, error)
-    except ValueError as error:
-        _warn_once(str(path), "%s is damaged, and counts as empty: %s", path, error)
-    return {}
-
-
-def _folder() -> Path | None:
-    """Return the cache's folder, which may not exist; None where the cache is off."""
-    if os.environ.get("SHARK_TURBINE_CACHE", "").lower() in ("0", "off", "no", "false"):
-        return None
-    named = os.environ.get("SHARK_TURBINE_CACHE_DIR")
-    folder = Path(named).expanduser() if named else platformdirs.user_cache_path("shark_turbine")
-    return folder.absolute()
-
-
 def _size_limit() -> int:
     """Return how many bytes may be kept."""
     said = os.environ.get("SHARK_TURBINE_CACHE_SIZE", "").strip()
@@ -380,18 +280,5 @@ def _size_limit() -> int:
         return int(float(match["number"]) * base ** " kmgt".index(match["unit"].lower() or " "))
     if said:
         message = "SHARK_TURBINE_CACHE_SIZE=%s is no size such as 500MB or 4GiB: it counts as 4GiB"
-        _warn_once(said, message, said)
+        warn_once(said, message, said)
     return _DEFAULT_SIZE
-
-
-def _warn_of_folder(path: Path, error: Exception) -> None:
-    folder = path.parent.parent
-    _warn_once(str(folder), "the cache in %s is done without: %s", folder, error)
-
-
-def _warn_once(about: str, message: str, *values: object) -> None:
-    with _guard:
-        if about in _warned:
-            return
-        _warned.add(about)
-    log.warning(message, *values)

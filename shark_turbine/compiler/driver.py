@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -31,6 +32,7 @@ DEFAULT_TIMEOUT = 3600.0
 LARGE_MODULE = 64 * 2**20
 
 Lowering = Literal["iree", "torch-mlir"]
+DescribeParameters = Callable[[], Sequence[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Options:
     stateful: bool | None = None
     preserves_inputs: bool = False
     diagnose: bool = True
+    parameters: DescribeParameters | None = None
 
 
 def compile(
@@ -69,6 +72,7 @@ def compile(
     stateful: bool | None = None,
     preserves_inputs: bool = False,
     diagnose: bool = True,
+    parameters: DescribeParameters | None = None,
 ) -> Vmfb:
     """Compile an MLIR module to a vmfb.
 
@@ -94,6 +98,8 @@ def compile(
             manifest: loaders may then pass it without a copy.
         diagnose: after a failure look for every operator that is to blame, which takes a while; the
             compiler itself names the first.
+        parameters: gives the manifest's entries of the external parameters. It is called in a thread
+            while the compiler works, because it may take a while: there are gigabytes to hash.
 
     Raises:
         CompileError: the compiler refused the module or the options, crashed, or took too long.
@@ -116,6 +122,7 @@ def compile(
         stateful=stateful,
         preserves_inputs=preserves_inputs,
         diagnose=diagnose,
+        parameters=parameters,
     )
     return build(inputs.load(module), options, *ask_target(options), path)
 
@@ -149,7 +156,23 @@ def build(
             expected="'iree' or 'torch-mlir'",
         )
     facts = inputs.facts(module)
-    manifest = make_manifest(
+    with new_file(path) as (output, publish), ThreadPoolExecutor(1) as pool:
+        described = None if options.parameters is None else pool.submit(options.parameters)
+        flags = compiler_flags(options, target, facts)
+        _run_compiler(module, flags, options, output, options.name or facts.name)
+        parameters = None if described is None else described.result()
+        append_manifest(output, _manifest(options, resolved, facts, parameters))
+        publish()
+        return Vmfb.from_file(output, path)
+
+
+def _manifest(
+    options: Options,
+    resolved: ResolvedTarget,
+    facts: inputs.ModuleFacts,
+    parameters: Sequence[dict[str, Any]] | None,
+) -> dict[str, Any]:
+    return make_manifest(
         producer=f"shark_turbine {__version__}",
         versions=producing_versions(),
         name=facts.name or options.name,
@@ -159,13 +182,8 @@ def build(
         signatures=options.signatures,
         stateful=options.stateful,
         preserves_inputs=options.preserves_inputs,
+        parameters=parameters,
     )
-    flags = compiler_flags(options, target, facts)
-    with new_file(path) as (output, publish):
-        _run_compiler(module, flags, options, output, options.name or facts.name)
-        append_manifest(output, manifest)
-        publish()
-        return Vmfb.from_file(output, path)
 
 
 def compiler_flags(options: Options, target: Target, facts: inputs.ModuleFacts) -> list[str]:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shark_turbine import cache_folder
 from shark_turbine.compiler import (
     cache,
     compile,
@@ -56,8 +57,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SHARK_TURBINE_CACHE_DIR", str(folder))
     monkeypatch.delenv("SHARK_TURBINE_CACHE", raising=False)
     monkeypatch.delenv("SHARK_TURBINE_CACHE_SIZE", raising=False)
-    monkeypatch.setattr(cache, "_warned", set())
-    monkeypatch.setattr(cache, "_unwritten", {})
+    monkeypatch.setattr(cache_folder, "_warned", set())
+    monkeypatch.setattr(cache_folder, "_unwritten", {})
     return folder
 
 
@@ -156,7 +157,7 @@ def test_threads_at_once_compile_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_lock_that_is_held_for_ever_only_costs_the_timeout(folder: Path) -> None:
-    lock = cache.FileLock(folder / "locks" / f"{key_of(DOUBLE)}.vmfb.lock")
+    lock = cache_folder.FileLock(folder / "locks" / f"{key_of(DOUBLE)}.vmfb.lock")
     (folder / "locks").mkdir(parents=True)
     targets.resolve(targets.make_target("llvm-cpu"))
     with lock:
@@ -440,7 +441,7 @@ def test_switched_off(value: str, folder: Path, monkeypatch: pytest.MonkeyPatch)
 def test_the_default_is_the_folder_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SHARK_TURBINE_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert cache._folder() == Path("/somewhere/shark_turbine")
+    assert cache_folder.folder() == Path("/somewhere/shark_turbine")
 
 
 def test_a_folder_that_cannot_be(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -511,7 +512,7 @@ def test_facts_are_merged(folder: Path) -> None:
     remember("others", {"c": None})
     assert remembered("operators") == {"a": 3, "b": [2]}
     assert remembered("others") == {"c": None}
-    assert cache._unwritten == {}
+    assert cache_folder._unwritten == {}
 
 
 def test_facts_of_another_version_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
