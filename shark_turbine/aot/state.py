@@ -18,7 +18,8 @@ def saved_tensors(module: torch.nn.Module, prefix: str = "") -> dict[str, torch.
     found: dict[str, torch.Tensor] = {}
     for path, child in module.named_modules(prefix=prefix, remove_duplicate=False):
         dot = f"{path}." if path else ""
-        own = {**dict(child.named_parameters(recurse=False, remove_duplicate=False))}
+        own: dict[str, torch.Tensor] = {}
+        own.update(child.named_parameters(recurse=False, remove_duplicate=False))
         for name, buffer in child.named_buffers(recurse=False, remove_duplicate=False):
             if name not in child._non_persistent_buffers_set:
                 own[name] = buffer

@@ -6,7 +6,7 @@ files are read as they are. Nothing here knows IREE: exporting and running both 
 """
 
 from .external import ExternalParameter
-from .fitting import Fit, change_prefix, fit, prefixes
+from .fitting import Fit, Found, change_prefix, fit, prefixes
 from .folders import Checkpoint, open_checkpoint
 from .hashes import hash_stored, hash_tensors
 from .irpa import describe, parse_metadata, tensor_metadata
@@ -19,6 +19,7 @@ __all__ = [
     "ExternalParameter",
     "FileVersion",
     "Fit",
+    "Found",
     "StoredTensor",
     "bytes_of",
     "change_prefix",

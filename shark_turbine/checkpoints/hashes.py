@@ -33,7 +33,9 @@ def hash_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
     # The longest first: at the end no thread works alone for long.
     in_order = sorted(tensors, key=lambda key: -tensors[key].nbytes)
     with ThreadPoolExecutor(_threads()) as pool:
-        digests = pool.map(lambda key: hashlib.sha256(bytes_of(tensors[key])).hexdigest(), in_order)
+        digests = pool.map(
+            lambda key: hashlib.sha256(bytes_of(tensors[key]).data).hexdigest(), in_order
+        )
         return dict(zip(in_order, digests, strict=True))
 
 

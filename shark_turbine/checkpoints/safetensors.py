@@ -94,7 +94,7 @@ def write_safetensors(
     file.write(len(text).to_bytes(8, "little"))
     file.write(text)
     for key in in_order:
-        file.write(bytes_of(tensors[key]))
+        file.write(bytes_of(tensors[key]).data)
 
 
 def _dtype_of(key: str, tensor: torch.Tensor) -> str:

@@ -18,6 +18,7 @@ from .. import dtypes
 from ..checkpoints import (
     Checkpoint,
     FileVersion,
+    Found,
     bytes_of,
     hash_stored,
     hash_tensors,
@@ -44,8 +45,15 @@ class Offered:
 class Source(Protocol):
     """Tensors by key."""
 
-    name: str
-    offered: Mapping[str, Any]
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        ...
+
+    @property
+    def offered(self) -> Mapping[str, Found]:
+        """What is known of each tensor."""
+        ...
 
     def hashes(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the SHA-256 of tensors, where it can be computed."""

@@ -454,7 +454,7 @@ def test_a_folder_that_cannot_be(folder: Path, caplog: pytest.LogCaptureFixture)
     assert remembered("operators")["a"] == 1
     assert folder.read_text() == "a file"
     (record,) = caplog.records
-    assert record.name == "shark_turbine.compiler.cache"
+    assert record.name == "shark_turbine.cache_folder"
     assert f"the cache in {folder} is done without: " in record.getMessage()
 
 
@@ -517,7 +517,7 @@ def test_facts_are_merged(folder: Path) -> None:
 
 def test_facts_of_another_version_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     remember("operators", {"a": 1})
-    monkeypatch.setattr(cache, "__version__", "9")
+    monkeypatch.setattr(cache_folder, "__version__", "9")
     assert remembered("operators") == {}
 
 
