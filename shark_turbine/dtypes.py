@@ -72,9 +72,9 @@ TABLE: tuple[DType, ...] = (
     _row(torch.complex64, "complex64", "complex<f32>", "complex<f32>", np.complex64, "COMPLEX_64", "C64"),
     _row(torch.complex128, "complex128", "complex<f64>", "complex<f64>", np.complex128, "COMPLEX_128", None),
     _row(torch.float8_e4m3fn, "f8e4m3fn", "f8E4M3FN", "f8E4M3FN", ml_dtypes.float8_e4m3fn, "FLOAT_8_E4M3_FN", "F8_E4M3"),
-    _row(torch.float8_e4m3fnuz, "f8e4m3fnuz", "f8E4M3FNUZ", "f8E4M3FNUZ", ml_dtypes.float8_e4m3fnuz, "FLOAT_8_E4M3_FNUZ", None),
+    _row(torch.float8_e4m3fnuz, "f8e4m3fnuz", "f8E4M3FNUZ", "f8E4M3FNUZ", ml_dtypes.float8_e4m3fnuz, "FLOAT_8_E4M3_FNUZ", "F8_E4M3FNUZ"),
     _row(torch.float8_e5m2, "f8e5m2", "f8E5M2", "f8E5M2", ml_dtypes.float8_e5m2, "FLOAT_8_E5M2", "F8_E5M2"),
-    _row(torch.float8_e5m2fnuz, "f8e5m2fnuz", "f8E5M2FNUZ", "f8E5M2FNUZ", ml_dtypes.float8_e5m2fnuz, "FLOAT_8_E5M2_FNUZ", None),
+    _row(torch.float8_e5m2fnuz, "f8e5m2fnuz", "f8E5M2FNUZ", "f8E5M2FNUZ", ml_dtypes.float8_e5m2fnuz, "FLOAT_8_E5M2_FNUZ", "F8_E5M2FNUZ"),
     _row(torch.float8_e8m0fnu, "f8e8m0fnu", "f8E8M0FNU", "f8E8M0FNU", ml_dtypes.float8_e8m0fnu, "FLOAT_8_E8M0_FNU", "F8_E8M0"),
 )
 # fmt: on
@@ -82,11 +82,17 @@ TABLE: tuple[DType, ...] = (
 _BY_NAME = {row.name: row for row in TABLE}
 _BY_TORCH = {row.torch: row for row in TABLE}
 _BY_NUMPY = {row.numpy: row for row in TABLE}
+_BY_SAFETENSORS = {row.safetensors: row for row in TABLE if row.safetensors is not None}
 
 
 def from_name(name: str) -> DType:
     """Return the row called `name` (`f32`, `u8`, `bool`, ...); KeyError where there is none."""
     return _BY_NAME[name]
+
+
+def from_safetensors(name: str) -> DType | None:
+    """Return the row of what a safetensors file calls a dtype; None where the table has none."""
+    return _BY_SAFETENSORS.get(name)
 
 
 def from_torch(dtype: torch.dtype, *, what: str = "a tensor") -> DType:

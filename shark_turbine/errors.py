@@ -156,6 +156,26 @@ class LoadError(TurbineError, RuntimeError):
     """A vmfb cannot be loaded here: damaged, another version, another machine."""
 
 
+class ParameterError(LoadError):
+    """Parameters are missing or are not those of the module, or their file is damaged.
+
+    `problems` holds a line for everything that does not fit.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        problems: Sequence[str] = (),
+        where: str | None = None,
+        got: object = None,
+        expected: object = None,
+        fix: object = None,
+    ) -> None:
+        self.problems = tuple(problems)
+        super().__init__(what, where=where, got=got, expected=expected, fix=fix)
+
+
 class VersionError(TurbineError, RuntimeError):
     """An installed package is outside the range that this release supports."""
 

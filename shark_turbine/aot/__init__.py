@@ -12,28 +12,26 @@ from typing import Any
 
 from shark_turbine import versions as _versions
 
+# fmt: off
 _HOMES = {
     "shark_turbine.aot.compiled_module": ("CompiledModule",),
     "shark_turbine.aot.declare": (
-        "abstractify",
-        "export_buffers",
-        "export_global",
-        "export_global_tree",
-        "export_parameters",
+        "abstractify", "export_buffers", "export_global", "export_global_tree", "export_parameters",
         "jittable",
     ),
     "shark_turbine.aot.exporter": ("ExportOutput", "export"),
+    "shark_turbine.aot.params": (
+        "ParameterArchive", "ParameterArchiveBuilder", "ParameterArchiveEntry",
+        "externalize_module_parameters", "save_module_parameters",
+    ),
+    "shark_turbine.aot.traits": ("ExternalTensorTrait",),
     "shark_turbine.aot.types": (
-        "AbstractBool",
-        "AbstractF32",
-        "AbstractF64",
-        "AbstractI32",
-        "AbstractI64",
-        "AbstractIndex",
+        "AbstractBool", "AbstractF32", "AbstractF64", "AbstractI32", "AbstractI64", "AbstractIndex",
         "AbstractTensor",
     ),
     "shark_turbine.decompositions": ("current_aot_decompositions", "extend_aot_decompositions"),
 }
+# fmt: on
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = sorted(_HOME_OF)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -11,6 +11,14 @@ from .declare import (
     jittable,
 )
 from .exporter import ExportOutput, export
+from .params import (
+    ParameterArchive,
+    ParameterArchiveBuilder,
+    ParameterArchiveEntry,
+    externalize_module_parameters,
+    save_module_parameters,
+)
+from .traits import ExternalTensorTrait
 from .types import (
     AbstractBool,
     AbstractF32,
@@ -31,6 +39,10 @@ __all__ = [
     "AbstractTensor",
     "CompiledModule",
     "ExportOutput",
+    "ExternalTensorTrait",
+    "ParameterArchive",
+    "ParameterArchiveBuilder",
+    "ParameterArchiveEntry",
     "abstractify",
     "current_aot_decompositions",
     "export",
@@ -39,5 +51,7 @@ __all__ = [
     "export_global_tree",
     "export_parameters",
     "extend_aot_decompositions",
+    "externalize_module_parameters",
     "jittable",
+    "save_module_parameters",
 ]

@@ -16,7 +16,15 @@ from ..errors import DeclarationError, SourceLocation
 from .compiled_module import CompiledModule, CompiledModuleMeta
 from .declare.programs import spec_of_program
 from .emit import run_import, verify
+from .external import describe_parameters, parameter_values
 from .trace.torch_export import export_module
+from .weights import (
+    NameMapper,
+    WeightOptions,
+    Weights,
+    external_weights,
+    refuse_for_compiled_module,
+)
 
 
 class Session:
@@ -81,6 +89,27 @@ class ExportOutput:
         """
         return compiler.lower(self.mlir_module, kind)
 
+    def save_parameters(self, path: str | PathLike[str], *, scope: str | None = None) -> None:
+        """Write the external parameters to a file, whole or not at all; tied weights once.
+
+        Args:
+            path: ends in `.irpa` or `.safetensors`.
+            scope: which scope to write; may be left out where there is one.
+
+        Raises:
+            DeclarationError: the program has no external parameters, or several scopes.
+            ParameterError: the values of some are not known, or the file cannot hold them.
+            SaveError: the file cannot be written; what was there before is untouched.
+        """
+        tensors = parameter_values(CompiledModule.get_program(self.compiled_module), scope)
+        # Only who writes archives needs IREE's runtime.
+        from .params import ParameterArchiveBuilder  # noqa: PLC0415
+
+        builder = ParameterArchiveBuilder()
+        for key, tensor in tensors.items():
+            builder.add_tensor(key, tensor)
+        builder.save(path)
+
     def compile(
         self,
         save_to: str | PathLike[str] | None = None,
@@ -142,6 +171,7 @@ class ExportOutput:
             name=CompiledModule.get_spec(self.compiled_module).label,
             stateful=program.is_stateful,
             preserves_inputs=True,
+            parameters=describe_parameters(program),
         )
 
 
@@ -159,6 +189,9 @@ def export(
     function_name: str | None = None,
     strict_export: bool = True,
     decomposition_table: Table | None = None,
+    weights: Weights = "inline",
+    external_scope: str | None = None,
+    name_mapper: NameMapper | None = None,
 ) -> ExportOutput:
     """Export a PyTorch program to one MLIR module.
 
@@ -175,13 +208,26 @@ def export(
         strict_export: trace with TorchDynamo (as `torch.export.export(strict=True)`), which
             analyses the bytecode; False runs the Python code on stand-ins.
         decomposition_table: replaces the default table (see `current_aot_decompositions`).
+        weights: where the parameters and persistent buffers are: `"inline"` stores them in the vmfb;
+            `"external"` leaves them out, for `save_parameters(path)` to write; the path of a
+            checkpoint (a file, a folder, or a list of files: `.safetensors`, `.irpa`, `.gguf`)
+            leaves them out too, and takes them from there. `load(vmfb, parameters=path)` attaches
+            them. Tensors with an `ExternalTensorTrait` are external in any case.
+        external_scope: the scope of external weights; `model` by default.
+        name_mapper: maps the qualified name of a parameter to the key in the file; None keeps it.
+            Without it a common prefix, such as `model.`, may come before the names or be missing.
 
     Raises:
         DeclarationError: `mdl` is nothing that can be exported, or the arguments contradict it.
         DimensionError: the program needs more of a dynamic dim than `dynamic_shapes` says.
         TracingError: torch.export cannot trace the program.
         UnsupportedTypeError: a value or dtype cannot be carried.
+        ParameterError: the checkpoint cannot be read, or does not hold the weights of `mdl`.
     """
+    options = WeightOptions(weights, external_scope, name_mapper)
+    options.check()
+    if isinstance(mdl, (CompiledModule, CompiledModuleMeta)):
+        refuse_for_compiled_module(options, _label(mdl))
     if isinstance(mdl, CompiledModuleMeta):
         return ExportOutput(mdl())
     if isinstance(mdl, CompiledModule):
@@ -230,6 +276,7 @@ def export(
         location=_location(mdl),
         decomposition_table=decomposition_table,
         dim_names=names,
+        external=external_weights(program, mdl, options),
     )
     return ExportOutput(CompiledModule.from_spec(spec))
 

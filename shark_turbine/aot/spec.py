@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from .. import dtypes, trees
+from ..checkpoints import StoredTensor
 from ..errors import SourceLocation
 from . import recorder
 from .dims import DimConstraint
@@ -26,10 +27,16 @@ class Inline:
 
 @dataclass(frozen=True, slots=True)
 class External:
-    """The value is a parameter that is attached when the vmfb is loaded."""
+    """The value is a parameter that is attached when the vmfb is loaded.
+
+    `aliases` are other keys that a file may hold it under: the names of tied weights. `value` is what
+    the parameter was at export: a tensor in memory or in a checkpoint; None is not known.
+    """
 
     scope: str
     key: str
+    aliases: tuple[str, ...] = ()
+    value: torch.Tensor | StoredTensor | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +115,8 @@ class ProcedureSpec:
 class ProgramSpec:
     """A `torch.export.ExportedProgram` that becomes a function; private ones serve procedures.
 
-    `dim_names` says what the user calls the symbols of its dynamic dims.
+    `dim_names` says what the user calls the symbols of its dynamic dims; `external` says which of its
+    parameters and buffers are not stored in the module, by their qualified names.
     """
 
     name: str
@@ -117,6 +125,7 @@ class ProgramSpec:
     location: SourceLocation | None = None
     decomposition_table: Mapping[Any, Callable[..., Any]] | None = None
     dim_names: Mapping[str, str] = field(default_factory=dict[str, str])
+    external: Mapping[str, External] = field(default_factory=dict[str, External])
 
     def __str__(self) -> str:
         return f"{'program' if self.is_public else 'private program'} @{self.name}"

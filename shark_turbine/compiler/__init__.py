@@ -2,8 +2,9 @@
 """The compiler room: an MLIR module to a vmfb, through IREE's compiler in a child process."""
 
 from .cache import Outcome, compile_cached
-from .driver import DEFAULT_TIMEOUT, Lowering, compile
+from .driver import compile
 from .machines import MACHINES, Machine
+from .options import DEFAULT_TIMEOUT, Lowering
 from .recipes import RECIPES, Recipe
 from .targets import ResolvedTarget, Target, backend_names
 from .torch_mlir import Kind, lower

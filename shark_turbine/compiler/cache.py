@@ -19,7 +19,8 @@ from shark_turbine.files import check_target
 
 from . import inputs
 from .cache_key import key_of, machine
-from .driver import Options, ask_target, build, expand
+from .driver import build
+from .options import Options, ask_target, expand
 from .targets import ResolvedTarget, Target
 from .vmfb import Vmfb
 

@@ -17,8 +17,9 @@ from shark_turbine import __version__, ir
 from shark_turbine.versions import installed
 
 from . import inputs
-from .driver import Options, compiler_flags, producing_versions, recipe_of
+from .driver import producing_versions
 from .facts import facts
+from .options import Options, compiler_flags, recipe_of
 from .recipes import make_recipe
 from .targets import Target
 
@@ -52,6 +53,7 @@ def key_of(module: Any, options: Options) -> tuple[str, bool]:
     told = {field.name: getattr(options, field.name) for field in fields(Options)}
     # They decide whether there is an artifact and what is said of it if not, not which one it is.
     del told["timeout"], told["diagnose"]
+    told["parameters"] = None if options.parameters is None else options.parameters()
     told["recipe"] = make_recipe(options.recipe).to_json()
     told["signatures"] = [signature.to_json() for signature in options.signatures]
     program, names_files = _digest(module)

@@ -5,16 +5,16 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 from shark_turbine import __version__
 from shark_turbine.errors import CompileError
@@ -23,45 +23,29 @@ from shark_turbine.signature import FunctionSignature
 
 from . import failures, inputs, large_child
 from .facts import ModuleFacts, facts
-from .machines import PORTABLE_CPUS, find_machine
-from .recipes import Recipe, cautious, choose, make_recipe
-from .targets import CPU_BACKEND, ResolvedTarget, Target, make_target, merge_flags, resolve
+from .options import (
+    DEFAULT_TIMEOUT,
+    DescribeParameters,
+    Lowering,
+    Options,
+    ask_target,
+    compiler_flags,
+    expand,
+    recipe_of,
+)
+from .recipes import Recipe, cautious
+from .targets import CPU_BACKEND, ResolvedTarget, Target
 from .tools import ToolResult, find_tool, run_tool
 from .torch_mlir import lower_for_iree
 from .vmfb import Vmfb, append_manifest, make_manifest
 
 log = logging.getLogger(__name__)
 
-DEFAULT_TIMEOUT = 3600.0
-
 # From this size on a module is compiled by `large_child`, which starts slower and takes less memory.
 LARGE_MODULE = 64 * 2**20
 
-Lowering = Literal["iree", "torch-mlir"]
-
 # What fails so fails by any recipe.
 _NOT_OF_RECIPES = {"options", "target", "tools", "timeout"}
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What `compile` is told about a module, under the same names and with the same defaults."""
-
-    target_backends: Sequence[str] = (CPU_BACKEND,)
-    target_cpu: str | None = "host"
-    target_cpu_features: str | None = None
-    target_triple: str | None = None
-    target: str | None = None
-    recipe: str | Recipe = "auto"
-    flags: Sequence[str] = ()
-    timeout: float | None = DEFAULT_TIMEOUT
-    strip_contracts: bool = False
-    lowering: Lowering = "iree"
-    signatures: Sequence[FunctionSignature] = ()
-    name: str | None = None
-    stateful: bool | None = None
-    preserves_inputs: bool = False
-    diagnose: bool = True
 
 
 def compile(
@@ -83,6 +67,7 @@ def compile(
     stateful: bool | None = None,
     preserves_inputs: bool = False,
     diagnose: bool = True,
+    parameters: DescribeParameters | None = None,
 ) -> Vmfb:
     """Compile an MLIR module to a vmfb.
 
@@ -112,6 +97,8 @@ def compile(
             manifest: loaders may then pass it without a copy.
         diagnose: after a failure look for every operator that is to blame, which takes a while; the
             compiler itself names the first.
+        parameters: gives the manifest's entries of the external parameters. It is called in a thread
+            while the compiler works, because it may take a while: there are gigabytes to hash.
 
     Raises:
         CompileError: the compiler refused the module or the options, crashed, or took too long.
@@ -136,65 +123,10 @@ def compile(
         stateful=stateful,
         preserves_inputs=preserves_inputs,
         diagnose=diagnose,
+        parameters=parameters,
     )
     options = expand(options)
     return build(inputs.load(module), options, *ask_target(options), path)
-
-
-def expand(options: Options) -> Options:
-    """Write out what a named target and a recipe stand for.
-
-    Raises:
-        CompileError: there is no such target or recipe, or the target is said in two ways.
-    """
-    recipe = make_recipe(options.recipe)
-    options = replace(options, recipe=recipe)
-    if options.target is not None:
-        _refuse_two_targets(options)
-        machine = find_machine(options.target)
-        return replace(
-            options,
-            target_backends=(machine.backend,),
-            target_triple=machine.triple,
-            target_cpu=machine.cpu,
-            target_cpu_features=machine.cpu_features,
-            flags=(*machine.flags, *options.flags),
-        )
-    if recipe.name == "portable" and options.target_cpu == "host":
-        return replace(options, target_cpu=PORTABLE_CPUS.get(platform.machine(), "generic"))
-    return options
-
-
-def _refuse_two_targets(options: Options) -> None:
-    default = Options()
-    said = [
-        f"{name}={getattr(options, name)!r}"
-        for name in ("target_backends", "target_cpu", "target_cpu_features", "target_triple")
-        if getattr(options, name) != getattr(default, name)
-    ]
-    if said:
-        raise CompileError(
-            "the target is said in two ways",
-            stage="options",
-            got=f"target={options.target!r}, {', '.join(said)}",
-            expected="target=, or the single options",
-            fix=f"drop {said[0].partition('=')[0]}=",
-        )
-
-
-def ask_target(options: Options) -> tuple[Target, ResolvedTarget]:
-    """Ask the compiler about the target of expanded options; it is asked once in a process.
-
-    Raises:
-        CompileError: the compiler does not know it.
-    """
-    target = make_target(
-        options.target_backends,
-        triple=options.target_triple,
-        cpu=options.target_cpu,
-        cpu_features=options.target_cpu_features,
-    )
-    return target, resolve(target, options.flags)
 
 
 def build(
@@ -212,28 +144,35 @@ def build(
         )
     found = facts(module)
     recipe = recipe_of(options, target, found)
-    with new_file(path) as (output, publish):
+    with new_file(path) as (output, publish), ThreadPoolExecutor(1) as pool:
+        described = None if options.parameters is None else pool.submit(options.parameters)
         recipe = _run_recipe(module, options, target, found, recipe, output)
-        manifest = make_manifest(
-            producer=f"shark_turbine {__version__}",
-            versions=producing_versions(),
-            name=found.name or options.name,
-            target=resolved.to_json(),
-            recipe=recipe.to_json(),
-            flags=options.flags,
-            contracts_stripped=options.strip_contracts,
-            signatures=options.signatures,
-            stateful=options.stateful,
-            preserves_inputs=options.preserves_inputs,
-        )
-        append_manifest(output, manifest)
+        parameters = None if described is None else described.result()
+        append_manifest(output, _manifest(options, resolved, found.name, recipe, parameters))
         publish()
         return Vmfb.from_file(output, path)
 
 
-def recipe_of(options: Options, target: Target, found: ModuleFacts) -> Recipe:
-    """Return the recipe of the options, its choices made for a module."""
-    return choose(make_recipe(options.recipe), target, found)
+def _manifest(
+    options: Options,
+    resolved: ResolvedTarget,
+    name: str | None,
+    recipe: Recipe,
+    parameters: Sequence[dict[str, Any]] | None,
+) -> dict[str, Any]:
+    return make_manifest(
+        producer=f"shark_turbine {__version__}",
+        versions=producing_versions(),
+        name=name or options.name,
+        target=resolved.to_json(),
+        recipe=recipe.to_json(),
+        flags=options.flags,
+        contracts_stripped=options.strip_contracts,
+        signatures=options.signatures,
+        stateful=options.stateful,
+        preserves_inputs=options.preserves_inputs,
+        parameters=parameters,
+    )
 
 
 def _run_recipe(
@@ -262,26 +201,6 @@ def _run_recipe(
         _run_compiler(module, compiler_flags(options, target, found, milder), options, output, name)
         return milder
     return recipe
-
-
-def compiler_flags(
-    options: Options, target: Target, found: ModuleFacts, recipe: Recipe
-) -> list[str]:
-    """Return the compiler's options; the recipe's replace ours of the same name, the user's both."""
-    ours = [
-        *target.flags(),
-        # Where a value, its name and its file came from: paths of this machine, not reproducible.
-        "--iree-vm-bytecode-module-strip-source-map",
-        # The default strips the contracts from -O1 on.
-        f"--iree-opt-strip-assertions={str(options.strip_contracts).lower()}",
-    ]
-    if CPU_BACKEND in target.backends:
-        # Half of the 128 KiB that the runtime's worker threads have; the default is a quarter.
-        ours.append("--iree-llvmcpu-stack-allocation-limit=65536")
-    if found.needs_f64:
-        # The default reads and writes f64 data as f32, without a word.
-        ours.append("--iree-input-demote-f64-to-f32=false")
-    return merge_flags(merge_flags(ours, recipe.flags), options.flags)
 
 
 def _run_compiler(

@@ -15,8 +15,8 @@ from shark_turbine import ir
 
 from . import trial_child
 from .diagnostics import readable
-from .driver import Options, compiler_flags
 from .facts import facts
+from .options import Options, compiler_flags
 from .recipes import RECIPES, cautious, choose
 from .targets import Target
 from .tools import ToolResult, run_tool

@@ -129,8 +129,9 @@ def make_manifest(
     signatures: Sequence[FunctionSignature],
     stateful: bool | None = None,
     preserves_inputs: bool = False,
+    parameters: Sequence[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Return the manifest of a new artifact."""
+    """Return the manifest of a new artifact; `parameters` are None where nobody knows them."""
     return {
         "format": MANIFEST_FORMAT,
         "producer": producer,
@@ -143,6 +144,7 @@ def make_manifest(
         "stateful": stateful,
         "preserves_inputs": preserves_inputs,
         "functions": [signature.to_json() for signature in signatures],
+        "parameters": None if parameters is None else list(parameters),
     }
 
 

@@ -4,22 +4,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import iree.runtime as iree
-
-from ..errors import LoadError
 from . import artifact, devices, machine
 from .artifact import Source
 from .module import LoadedModule
+from .parameters import providers
+
+Path = str | os.PathLike[str]
+Parameters = Path | Sequence[Path] | Mapping[str, Any] | Any | None
 
 
 def load(
     vmfb: Source,
     *,
     device: str = "local-task",
-    parameters: Mapping[str, str | os.PathLike[str] | Any] | None = None,
+    parameters: Parameters = None,
+    strict: bool = False,
+    check_hashes: bool = True,
 ) -> LoadedModule:
     """Load a compiled module and return its functions, ready to call.
 
@@ -28,35 +31,21 @@ def load(
             into private memory, so it may be replaced or deleted while the module is in use.
         device: `local-task` runs on all cores, `local-task?threads=2` on so many worker threads;
             `local-sync` on the calling thread, with the least overhead per call.
-        parameters: for modules with external parameters: scope (such as `"model"`) to the path of
-            an `.irpa`, `.safetensors` or `.gguf` file, or to an `iree.runtime.ParameterIndex`.
+        parameters: for modules with external parameters: the path of an `.irpa`, `.safetensors` or
+            `.gguf` file or of a checkpoint folder; a list of paths; a dict from keys to tensors or
+            arrays; or an `iree.runtime.ParameterIndex`. Where the module has several scopes, a dict
+            from each of them to one of these. Files are mapped: they must stay as they are, and
+            memory given must not change, as long as the module is in use.
+        strict: refuse parameters that the module does not need; a checkpoint may hold some.
+        check_hashes: compare the bytes of each parameter with those at export, once for each version
+            of a file; False attaches other values of the same dtypes and shapes.
 
     Raises:
         LoadError: the artifact is damaged, or made for another machine or version.
+        ParameterError: a parameter file is damaged, or the parameters are not those of the module.
     """
     verified = artifact.read(vmfb)
     machine.refuse_foreign(verified.origin, verified.manifest)
+    attached = providers(verified, parameters, strict=strict, check_hashes=check_hashes)
     found = devices.device(device)
-    return LoadedModule(verified, found, _providers(parameters or {}))
-
-
-def _providers(parameters: Mapping[str, Any]) -> list[Any]:
-    providers: list[Any] = []
-    for scope, source in parameters.items():
-        index = source if isinstance(source, iree.ParameterIndex) else _index(scope, source)
-        providers.append(index.create_provider(scope=scope))
-    return providers
-
-
-def _index(scope: str, path: str | os.PathLike[str]) -> Any:
-    index = iree.ParameterIndex()
-    try:
-        index.load(os.fspath(path))
-    except Exception as error:
-        raise LoadError(
-            f"the parameter file of scope {scope!r} cannot be read",
-            where=os.fspath(path),
-            got=str(error).split("\n", 1)[0][:200],
-            expected="an .irpa, .safetensors or .gguf file",
-        ) from error
-    return index
+    return LoadedModule(verified, found, attached)

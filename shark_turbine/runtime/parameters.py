@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Tensors in memory as the external parameters of a module."""
+"""Attaching external parameters to a module: everything is compared with its manifest before."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import iree.runtime as iree
 import torch
+
+from ..checkpoints import ExternalParameter, bytes_of, fit
+from ..errors import LoadError, ParameterError
+from .artifact import Artifact
+from .sources import Source, is_tensor, open_source
 
 
 def parameters_in_memory(tensors: Mapping[str, torch.Tensor]) -> iree.ParameterIndex:
@@ -20,6 +26,175 @@ def parameters_in_memory(tensors: Mapping[str, torch.Tensor]) -> iree.ParameterI
     """
     index = iree.ParameterIndex()
     for key, tensor in tensors.items():
-        flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
-        index.add_buffer(key, flat.numpy())
+        index.add_buffer(key, bytes_of(tensor))
     return index
+
+
+def providers(
+    artifact: Artifact, parameters: Any, *, strict: bool, check_hashes: bool
+) -> list[Any]:
+    """Return what gives a module its parameters: an `iree.ParameterProvider` for each scope.
+
+    Raises:
+        ParameterError: a file is missing or damaged, or the parameters are not those of the module;
+            everything that is wrong is said at once.
+    """
+    required = _required(artifact)
+    if required is None:  # A stock vmfb does not say what it needs.
+        return _unchecked(artifact, parameters)
+    scopes = list(dict.fromkeys(parameter.scope for parameter in required))
+    given = _by_scope(artifact, parameters, scopes)
+    _check_scopes(artifact, required, scopes, given)
+    sources = {scope: open_source(given[scope], artifact.origin) for scope in given}
+    attached: list[tuple[str, Source, Mapping[str, str]]] = []
+    problems: list[str] = []
+    superfluous: list[str] = []
+    for scope in scopes:
+        wanted = [parameter for parameter in required if parameter.scope == scope]
+        source = sources[scope]
+        found = fit(wanted, source.offered)
+        wrong = [*found.problems]
+        if check_hashes:
+            wrong += _of_other_bytes(wanted, found.keys, found.problems, source)
+        label = f"[{scope}] " if len(scopes) > 1 else ""
+        problems += [label + problem for problem in wrong]
+        if found.superfluous:
+            superfluous.append(f"{label}superfluous: {', '.join(map(repr, found.superfluous))}")
+        attached.append((scope, source, found.keys))
+    if problems or (strict and superfluous):
+        raise _do_not_fit(artifact, sources, problems, superfluous)
+    return [_provider(scope, source, keys) for scope, source, keys in attached]
+
+
+def _required(artifact: Artifact) -> list[ExternalParameter] | None:
+    entries = (artifact.manifest or {}).get("parameters")
+    if entries is None:
+        return None
+    try:
+        return [ExternalParameter.from_json(entry) for entry in entries]
+    except (KeyError, TypeError, ValueError) as error:
+        raise LoadError(
+            "the manifest inside the vmfb cannot be understood",
+            where=artifact.origin,
+            got=f"{type(error).__name__}: {error}",
+            fix="compile it again",
+        ) from error
+
+
+def _unchecked(artifact: Artifact, parameters: Any) -> list[Any]:
+    given = _by_scope(artifact, parameters, ["model"])
+    attached: list[Any] = []
+    for scope, value in given.items():
+        if isinstance(value, iree.ParameterIndex):
+            attached.append(value.create_provider(scope=scope))
+            continue
+        source = open_source(value, artifact.origin)
+        attached.append(_provider(scope, source, {key: key for key in source.offered}))
+    return attached
+
+
+def _by_scope(artifact: Artifact, parameters: Any, scopes: Sequence[str]) -> dict[str, Any]:
+    """Return sources by scope, also where none is named because there is one."""
+    if parameters is None:
+        return {}
+    is_mapping = isinstance(parameters, Mapping)
+    if is_mapping and not (parameters and all(map(is_tensor, parameters.values()))):
+        return dict(parameters)
+    if len(scopes) <= 1:
+        return {scopes[0] if scopes else "model": parameters}
+    raise ParameterError(
+        f"the module has {len(scopes)} scopes of parameters",
+        where=artifact.origin,
+        got="parameters without a scope",
+        expected=f"parameters for each of {', '.join(map(repr, scopes))}",
+        fix=f"parameters={{{scopes[0]!r}: ..., {scopes[1]!r}: ...}}",
+    )
+
+
+def _check_scopes(
+    artifact: Artifact,
+    required: Sequence[ExternalParameter],
+    scopes: Sequence[str],
+    given: Mapping[str, Any],
+) -> None:
+    missing = [scope for scope in scopes if scope not in given]
+    if missing:
+        size = sum(parameter.nbytes for parameter in required)
+        got = f"parameters of {', '.join(map(repr, given))}" if given else "no parameters"
+        raise ParameterError(
+            f"the module needs parameters of {', '.join(map(repr, missing))} that are not in it",
+            problems=[f"missing: scope {scope!r}" for scope in missing],
+            where=artifact.origin,
+            got=got,
+            expected=f"{len(required)} tensors of {size} bytes: {_some(required)}",
+            fix="load(vmfb, parameters=path of their file or folder)"
+            if len(scopes) == 1
+            else f"load(vmfb, parameters={{{missing[0]!r}: path, ...}})",
+        )
+    if given and not scopes:
+        raise ParameterError(
+            "the module has no external parameters: its weights are inside",
+            where=artifact.origin,
+            got=f"parameters of {', '.join(map(repr, given))}",
+            expected="no parameters=",
+            fix="export it with weights='external' to give them when it is loaded",
+        )
+
+
+def _some(required: Sequence[ExternalParameter]) -> str:
+    shown = [f"{parameter.key!r}" for parameter in required[:3]]
+    return ", ".join([*shown, "..."] if len(required) > len(shown) else shown)
+
+
+def _of_other_bytes(
+    wanted: Sequence[ExternalParameter],
+    keys: Mapping[str, str],
+    problems: Sequence[str],
+    source: Source,
+) -> list[str]:
+    """Return a line for each tensor whose bytes are not those of the export."""
+    known = {
+        keys[parameter.key]: parameter.hash
+        for parameter in wanted
+        if parameter.hash is not None and parameter.key in keys
+    }
+    # What has another dtype or shape has another hash too, and was reported.
+    reported = {key for key in known if any(f"different: {key!r} " in line for line in problems)}
+    hashes = source.hashes(key for key in known if key not in reported)
+    return [
+        f"different: {key!r} has other values than at export"
+        for key, digest in hashes.items()
+        if digest != known[key]
+    ]
+
+
+def _do_not_fit(
+    artifact: Artifact,
+    sources: Mapping[str, Source],
+    problems: Sequence[str],
+    superfluous: Sequence[str],
+) -> ParameterError:
+    lines = [*problems, *superfluous]
+    names = ", ".join(source.name for source in sources.values())
+    only_values = bool(problems) and all("other values" in problem for problem in problems)
+    if only_values:
+        fix = "attach the file of the export; or pass check_hashes=False if other values are meant"
+    elif problems:
+        fix = "attach the file that was saved with the vmfb, or the checkpoint it was exported from"
+    else:
+        fix = "leave strict=True out: parameters that nobody needs do no harm"
+    return ParameterError(
+        f"the parameters do not fit the module: {names}",
+        problems=lines,
+        where=artifact.origin,
+        got="\n".join(lines),
+        expected="what the vmfb was compiled for, tensor by tensor",
+        fix=fix,
+    )
+
+
+def _provider(scope: str, source: Source, keys: Mapping[str, str]) -> Any:
+    index = iree.ParameterIndex()
+    for under, key in keys.items():
+        source.add(index, key, under)
+    return index.create_provider(scope=scope)

@@ -25,10 +25,10 @@ from shark_turbine.compiler import (
     cache_key,
     compile,
     compile_cached,
-    driver,
     inputs,
     targets,
 )
+from shark_turbine.compiler.options import Options
 from shark_turbine.errors import CompileError, SaveError
 from shark_turbine.signature import FunctionSignature, Leaf
 
@@ -77,7 +77,7 @@ def entries(folder: Path) -> set[str]:
 
 
 def key_of(module: Any, **options: Any) -> str:
-    return cache_key.key_of(inputs.load(module), driver.Options(**options))[0]
+    return cache_key.key_of(inputs.load(module), Options(**options))[0]
 
 
 # ------------------------------------------------------------------------------------------------ hits and misses --
@@ -194,7 +194,7 @@ def test_the_options_are_those_of_compile() -> None:
         for name, parameter in inspect.signature(compile).parameters.items()
         if name not in ("module", "save_to")
     }
-    assert theirs == {field.name: field.default for field in dataclasses.fields(driver.Options)}
+    assert theirs == {field.name: field.default for field in dataclasses.fields(Options)}
     with pytest.raises(TypeError, match="no_option"):
         compile_cached(DOUBLE, no_option=1)
 
@@ -266,7 +266,7 @@ def test_options_that_read_files_are_not_kept(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("here.txt").touch()
-    assert not cache_key.key_of(inputs.load(DOUBLE), driver.Options(flags=[flag]))[1]
+    assert not cache_key.key_of(inputs.load(DOUBLE), Options(flags=[flag]))[1]
 
 
 def test_options_that_write_files_write_them_each_time(tmp_path: Path, folder: Path) -> None:
@@ -285,8 +285,8 @@ def test_modules_that_name_object_files_are_not_kept() -> None:
         "-> tensor<4xf32> {",
         '-> tensor<4xf32> attributes {o = #hal.executable.object<{path = "f.o"}>} {',
     )
-    assert not cache_key.key_of(inputs.load(module), driver.Options())[1]
-    assert cache_key.key_of(inputs.load(DOUBLE), driver.Options())[1]
+    assert not cache_key.key_of(inputs.load(module), Options())[1]
+    assert cache_key.key_of(inputs.load(DOUBLE), Options())[1]
 
 
 # ---------------------------------------------------------------------------------------------------------- damage --
@@ -574,7 +574,7 @@ def test_the_compiler_is_asked_about_a_target_once_on_a_machine(
 def test_a_target_that_was_written_down_wrongly_is_asked_about_again(
     fact: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = driver.Options()
+    options = Options()
     right = cache._checked_target(options)
     (asked,) = remembered("targets")
     remember("targets", {asked: fact})

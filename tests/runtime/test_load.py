@@ -149,7 +149,7 @@ class TestParameters:
         save_file({"v": A}, tmp_path / "v.safetensors")
         for name, message in (
             ("v.safetensors", "the module needs parameters from outside"),
-            ("none.safetensors", "the parameter file of scope 'model' cannot be read"),
+            ("none.safetensors", "the parameter file cannot be read"),
         ):
             with pytest.raises(LoadError, match=message):
                 rt.load(path, device="local-sync", parameters={"model": tmp_path / name})

@@ -49,7 +49,7 @@ def collect_body(
     return ModuleSpec(
         name=module_name(class_name, export_name, location),
         label=class_name,
-        members={**members, **own},
+        members={name: _complete(member, collector) for name, member in {**members, **own}.items()},
         own=tuple(own),
         location=location,
     )
@@ -76,6 +76,11 @@ def _member(
             return collect_procedure(owner, name, value)
         case _:
             raise _misplaced(owner, name, value, location)
+
+
+def _complete(member: Member, collector: GlobalCollector) -> Member:
+    """Return a member with what only the whole body says: the other names of its tensors."""
+    return collector.name_aliases(member) if isinstance(member, GlobalTree) else member
 
 
 def _misplaced(

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from ..spec import (
     Zero,
     tensor_identity,
 )
+from ..traits import ExternalTensorTrait
 from ..types import AbstractScalar, AbstractTensor, AbstractValue, scalar_type_of
 from .naming import symbol_of
 
@@ -34,10 +35,16 @@ class GlobalOptions:
     """How a global is stored; the arguments of the `export_*` functions."""
 
     mutable: bool = False
-    external: bool = False
-    external_scope: str = "model"
+    external: bool | None = None
+    external_scope: str | None = None
     name_mapper: NameMapper | None = None
     uninitialized: bool = False
+
+    @property
+    def follows_traits(self) -> bool:
+        """Whether a tensor's own `ExternalTensorTrait` says where its value is."""
+        said = self.external_scope is not None or self.name_mapper is not None
+        return self.external is not False and not said and not self.uninitialized
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +102,8 @@ def export_global(
         name: the last part of the symbol: attribute `value` gives `@_value.global`.
         mutable: whether procedures may assign it; False by default.
         external: store the value outside the module, as parameter `scope::key` that is attached
-            when the vmfb is loaded.
+            when the vmfb is loaded. By default that is done with tensors that carry an
+            `ExternalTensorTrait`.
         external_scope: the scope of an external value; `model` by default.
         name_mapper: maps the logical name (`value.global`) to the external key; None keeps it.
         uninitialized: leave the value undefined until it is stored; needs `mutable=True`.
@@ -192,6 +200,7 @@ class GlobalCollector:
         self._owner = owner
         self._location = location
         self._known: dict[object, GlobalSpec] = {}
+        self._aliases: dict[str, list[str]] = {}
 
     def adopt(self, tree: GlobalTree) -> None:
         """Take over the globals of a base class."""
@@ -211,6 +220,20 @@ class GlobalCollector:
         )
         self._check_symbols(attribute, tree)
         return tree
+
+    def name_aliases(self, tree: GlobalTree) -> GlobalTree:
+        """Return the globals with every key that a parameter file may hold them under."""
+        if not self._aliases:
+            return tree
+        return GlobalTree(trees.map_leaves(self._with_aliases, tree.structure))
+
+    def _with_aliases(self, spec: GlobalSpec) -> GlobalSpec:
+        aliases = self._aliases.get(spec.symbol)
+        if aliases is None or not isinstance(spec.initial, External):
+            return spec
+        known = dict.fromkeys((*spec.initial.aliases, *aliases))
+        known.pop(spec.initial.key, None)
+        return replace(spec, initial=replace(spec.initial, aliases=tuple(known)))
 
     def _check_symbols(self, attribute: str, tree: GlobalTree) -> None:
         named: dict[str, GlobalSpec] = {}
@@ -247,15 +270,22 @@ class GlobalCollector:
                 expected="one tensor is one global: the same mutable= and external= everywhere",
                 fix=f"export {label} as {known.label} is, or export a clone of it",
             )
+        if known is not spec and isinstance(spec.initial, External):
+            self._aliases.setdefault(known.symbol, []).append(spec.initial.key)
         return known
 
 
 def _initial_value(attribute: str, leaf: DeclaredGlobal) -> InitialValue:
     options = leaf.options
+    tensor = leaf.value if isinstance(leaf.value, torch.Tensor) else None
+    trait = ExternalTensorTrait.get(tensor) if tensor is not None else None
+    if trait is not None and options.follows_traits:
+        return External(trait.external_scope, trait.external_name, value=tensor)
     if options.external:
         logical = f"{attribute}.{leaf.path}"
         mapped = options.name_mapper(logical) if options.name_mapper is not None else None
-        return External(options.external_scope, logical if mapped is None else mapped)
+        scope = "model" if options.external_scope is None else options.external_scope
+        return External(scope, logical if mapped is None else mapped, value=tensor)
     if options.uninitialized:
         return Uninitialized()
     if isinstance(leaf.value, (AbstractTensor, AbstractScalar)):
@@ -293,8 +323,8 @@ def _options(
         )
     return GlobalOptions(
         mutable=bool(mutable),
-        external=bool(external),
-        external_scope="model" if external_scope is None else external_scope,
+        external=external,
+        external_scope=external_scope,
         name_mapper=name_mapper,
         uninitialized=bool(uninitialized),
     )

@@ -10,7 +10,7 @@ import torch
 
 from shark_turbine.errors import SourceLocation
 
-from ..spec import ModuleSpec, ProgramSpec
+from ..spec import External, ModuleSpec, ProgramSpec
 
 
 def spec_of_program(
@@ -22,6 +22,7 @@ def spec_of_program(
     location: SourceLocation | None = None,
     decomposition_table: Mapping[Any, Callable[..., Any]] | None = None,
     dim_names: Mapping[str, str] | None = None,
+    external: Mapping[str, External] | None = None,
 ) -> ModuleSpec:
     """Declare a module whose one function is a program."""
     member = ProgramSpec(
@@ -31,6 +32,7 @@ def spec_of_program(
         location=location,
         decomposition_table=decomposition_table,
         dim_names=dim_names or {},
+        external=external or {},
     )
     return ModuleSpec(
         name=module_name,

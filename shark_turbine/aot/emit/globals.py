@@ -62,7 +62,8 @@ def _initial_value(item: GlobalVar, global_type: Any, context: Any) -> Any:
                 return elements_attribute(value, dtypes.from_torch(value.dtype).mlir, context)
             return _number(value, global_type, context)
         case External(scope, key):
-            text = f"#flow.parameter.named<{json.dumps(scope)}::{json.dumps(key)}>"
+            name = f"{json.dumps(scope)}::{json.dumps(key)}" if scope else json.dumps(key)
+            text = f"#flow.parameter.named<{name}>"
             return ir.Attribute.parse(f"{text} : {global_type}", context)
         case Uninitialized():
             return ir.Attribute.parse(f"#util.uninitialized : {global_type}", context)

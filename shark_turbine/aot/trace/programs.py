@@ -59,7 +59,7 @@ def state_globals(
             symbol=free_symbol(target if spec.is_public else f"{spec.name}.{target}"),
             label=target,
             type=AbstractTensor(*tensor.shape, dtype=tensor.dtype),
-            initial=Inline(tensor),
+            initial=spec.external.get(target, Inline(tensor)),
             mutable=identity in written,
             identities=(tensor,),
         )
