@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from shark_turbine import compiler
+from shark_turbine.cache_folder import remembered
 from shark_turbine.dynamo import explain, fallback, knowledge, probing
 from shark_turbine.errors import CompileError, FallbackWarning, UnsupportedTypeError
 
@@ -97,7 +98,7 @@ def test_refusals_are_remembered_on_disk(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FallbackWarning)
         compiled(_solved)(torch.randn(4, 4))
-    known = compiler.remembered(f"refused-operators-{knowledge._source()}")
+    known = remembered(f"refused-operators-{knowledge._source()}")
     assert any(name.startswith("aten._linalg_solve_ex.default(") for name in known)
     torch._dynamo.reset()
 
