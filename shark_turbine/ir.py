@@ -19,6 +19,7 @@ ArrayAttr = _ir.ArrayAttr
 Attribute = _ir.Attribute
 Block = _ir.Block
 Context = _ir.Context
+DenseI32ArrayAttr = _ir.DenseI32ArrayAttr
 DenseElementsAttr = _ir.DenseElementsAttr
 DenseResourceElementsAttr = _ir.DenseResourceElementsAttr
 DictAttr = _ir.DictAttr
@@ -71,6 +72,7 @@ __all__ = [
     "arith",
     "func",
     "keep_alive",
+    "own_memory",
     "store_global",
     "tensor",
     "tensor_type",
@@ -119,15 +121,59 @@ def write_bytecode(module: Any, file: IO[bytes]) -> None:
 def store_global(value: Any, symbol: str) -> None:
     """Write the store of a value into a `util.global` at the insertion point.
 
-    The barrier keeps a stored value from being recognized as another global's: IREE merges a global
-    whose every store is a load of another one with it, although the other may change later.
+    A global never shares memory with another one, nor with a value that outlives the store: see
+    `own_memory`.
     """
-    kept = Operation.create(
+    Operation.create(
+        "util.global.store",
+        operands=[own_memory(value)],
+        attributes={"global": FlatSymbolRefAttr.get(symbol)},
+    )
+
+
+def own_memory(value: Any) -> Any:
+    """Return a value equal to `value` whose memory is nobody else's, for a global to hold.
+
+    IREE keeps equal values once and writes globals in place, but does not know that two globals may
+    hold one buffer: after `self.a = x; self.b = x` a write to `a` changed `b`. Writing no rows over
+    it, where the compiler cannot know that there are none, makes it copy a value that is used
+    elsewhere, and costs nothing where it is not. A number only needs to be hidden: IREE merges a
+    global whose every store is a load of another one with it, although the other may change later.
+    """
+    kind = value.type
+    if not isinstance(kind, RankedTensorType) or not kind.has_static_shape or 0 in kind.shape:
+        return _hidden(value)
+    if kind.rank == 0:
+        row = RankedTensorType.get([1], kind.element_type)
+        return _reshape(own_memory(_reshape(value, row)), kind)
+    rows = RankedTensorType.get(
+        [RankedTensorType.get_dynamic_size(), *kind.shape[1:]], kind.element_type
+    )
+    zero = arith.ConstantOp(IndexType.get(), 0).result
+    none = _hidden(zero)
+    nothing = _flow("empty", rows, [none])
+    operands = [value, *[zero] * kind.rank, nothing, none]
+    return _flow("update", kind, operands, 1, 0, kind.rank, 1, 1)
+
+
+def _reshape(value: Any, kind: Any) -> Any:
+    return _flow("reshape", kind, [value], 1, 0, 0)
+
+
+def _flow(name: str, result: Any, operands: Sequence[Any], *segments: int) -> Any:
+    """Write a `flow.tensor` operation; `segments` are the lengths of its groups of operands."""
+    attributes = {"operandSegmentSizes": DenseI32ArrayAttr.get(list(segments))} if segments else {}
+    operation = Operation.create(
+        f"flow.tensor.{name}", results=[result], operands=operands, attributes=attributes
+    )
+    return operation.result
+
+
+def _hidden(value: Any) -> Any:
+    """Return a value of which the compiler knows nothing."""
+    return Operation.create(
         "util.optimization_barrier", results=[value.type], operands=[value]
     ).result
-    Operation.create(
-        "util.global.store", operands=[kept], attributes={"global": FlatSymbolRefAttr.get(symbol)}
-    )
 
 
 def keep_alive(arguments: Iterable[Any]) -> None:

@@ -9,8 +9,8 @@ from shark_turbine import ir
 from shark_turbine.errors import CompileError, TracingError, TurbineError
 from shark_turbine.fx_import import ProgramImporter
 
-from ..program import JitFunction, Program
-from .globals import emit_global
+from ..program import JitFunction, Program, Store
+from .globals import emit_globals
 from .procedures import emit_procedure
 
 
@@ -28,8 +28,7 @@ def emit_program(program: Program, context: Any = None) -> Any:
         module = ir.Module.create()
         module.operation.attributes["sym_name"] = ir.StringAttr.get(program.name)
         with ir.InsertionPoint(module.body):
-            for item in program.globals:
-                emit_global(item, context)
+            emit_globals(program.globals, context)
         functions = _import_functions(program, module)
         first_function = next(iter(functions.values()), None)
         place = ir.InsertionPoint(
@@ -37,8 +36,14 @@ def emit_program(program: Program, context: Any = None) -> Any:
         )
         symbols = {function.symbol: function for function in program.jit_functions}
         types = {item.symbol: item.type for item in program.globals}
+        changing = frozenset(
+            step.symbol
+            for procedure in program.procedures
+            for step in procedure.steps
+            if isinstance(step, Store)
+        )
         for procedure in program.procedures:
-            emit_procedure(procedure, symbols, functions, types, place, context)
+            emit_procedure(procedure, symbols, functions, types, changing, place, context)
         verify(module)
     return module
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, assert_never
 
 from shark_turbine import dtypes, ir
@@ -37,10 +37,21 @@ def emit_procedure(
     symbols: Mapping[str, JitFunction],
     functions: Mapping[str, Any],
     global_types: Mapping[str, AbstractValue],
+    changing: Set[str],
     place: Any,
     context: Any,
 ) -> None:
-    """Write a procedure as a public `func.func`."""
+    """Write a procedure as a public `func.func`.
+
+    Args:
+        procedure: what was recorded.
+        symbols: the jit functions.
+        functions: the same as they stand in the module.
+        global_types: the types of the globals.
+        changing: the globals that some procedure of the module stores.
+        place: where to write.
+        context: the MLIR context.
+    """
     location = (
         ir.Location.unknown(context)
         if procedure.location is None
@@ -59,7 +70,7 @@ def emit_procedure(
             emitter.values.update(enumerate(block.arguments))
             for step in procedure.steps:
                 emitter.emit(step)
-            ir.keep_alive(block.arguments)
+            ir.keep_alive([*block.arguments, *emitter.unchanged(changing)])
             ir.func.ReturnOp([emitter.values[value] for value in procedure.returned])
 
 
@@ -104,6 +115,8 @@ class _StepEmitter:
         context: Any,
     ) -> None:
         self.values: dict[int, Any] = {}
+        self._loaded: dict[str, Any] = {}
+        self._stored: set[str] = set()
         self._types = procedure.types
         self._symbols = symbols
         self._functions = functions
@@ -135,14 +148,30 @@ class _StepEmitter:
             case _:
                 assert_never(step)
 
+    def unchanged(self, changing: Set[str]) -> list[Any]:
+        """Return what was loaded of changing globals that this procedure itself does not change.
+
+        IREE writes in place into what it takes for used up, and stores it into another global.
+        """
+        if not self._stored:
+            return []
+        return [
+            value
+            for symbol, value in self._loaded.items()
+            if symbol in changing and symbol not in self._stored
+        ]
+
     def _load(self, symbol: str) -> Any:
-        return ir.Operation.create(
+        value = ir.Operation.create(
             "util.global.load",
             results=[type_of(self._global_types[symbol], self._context)],
             attributes={"global": ir.FlatSymbolRefAttr.get(symbol)},
         ).result
+        self._loaded[symbol] = value
+        return value
 
     def _store(self, symbol: str, value: int) -> None:
+        self._stored.add(symbol)
         target = type_of(self._global_types[symbol], self._context)
         ir.store_global(_cast_tensor(self.values[value], target), symbol)
 
