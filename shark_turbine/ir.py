@@ -20,6 +20,7 @@ Attribute = _ir.Attribute
 Block = _ir.Block
 Context = _ir.Context
 DenseElementsAttr = _ir.DenseElementsAttr
+DenseI32ArrayAttr = _ir.DenseI32ArrayAttr
 DenseResourceElementsAttr = _ir.DenseResourceElementsAttr
 DictAttr = _ir.DictAttr
 FloatAttr = _ir.FloatAttr
@@ -47,6 +48,7 @@ __all__ = [
     "Block",
     "Context",
     "DenseElementsAttr",
+    "DenseI32ArrayAttr",
     "DenseResourceElementsAttr",
     "DictAttr",
     "FlatSymbolRefAttr",
@@ -69,6 +71,8 @@ __all__ = [
     "UnitAttr",
     "Value",
     "arith",
+    "branch",
+    "branch_if",
     "func",
     "keep_alive",
     "store_global",
@@ -141,3 +145,25 @@ def keep_alive(arguments: Iterable[Any]) -> None:
             Operation.create(
                 "util.optimization_barrier", results=[argument.type], operands=[argument]
             )
+
+
+def branch(target: Any, arguments: Sequence[Any]) -> None:
+    """End a block: go on at another one."""
+    Operation.create("cf.br", operands=list(arguments), successors=[target])
+
+
+def branch_if(
+    condition: Any,
+    on_true: Any,
+    on_false: Any,
+    true_arguments: Sequence[Any] = (),
+    false_arguments: Sequence[Any] = (),
+) -> None:
+    """End a block: go on at one of two."""
+    counts = [1, len(true_arguments), len(false_arguments)]
+    Operation.create(
+        "cf.cond_br",
+        operands=[condition, *true_arguments, *false_arguments],
+        successors=[on_true, on_false],
+        attributes={"operandSegmentSizes": DenseI32ArrayAttr.get(counts)},
+    )
