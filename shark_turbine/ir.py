@@ -73,6 +73,7 @@ __all__ = [
     "arith",
     "branch",
     "branch_if",
+    "copied_tensor",
     "func",
     "keep_alive",
     "store_global",
@@ -167,3 +168,32 @@ def branch_if(
         successors=[on_true, on_false],
         attributes={"operandSegmentSizes": DenseI32ArrayAttr.get(counts)},
     )
+
+
+def copied_tensor(value: Any) -> Any:
+    """Write a copy of a tensor that the compiler does not take for the original, and return it.
+
+    The tensor leaves the module and comes in again.
+    """
+    view = Type.parse("!hal.buffer_view")
+    exported = Operation.create(
+        "hal.tensor.export",
+        results=[view],
+        operands=[value],
+        attributes={
+            "source_encoding": TypeAttr.get(value.type),
+            "operandSegmentSizes": DenseI32ArrayAttr.get([1, 0]),
+        },
+    ).result
+    hidden = Operation.create(
+        "util.optimization_barrier", results=[view], operands=[exported]
+    ).result
+    return Operation.create(
+        "hal.tensor.import",
+        results=[value.type],
+        operands=[hidden],
+        attributes={
+            "target_encoding": TypeAttr.get(value.type),
+            "operandSegmentSizes": DenseI32ArrayAttr.get([1, 0, 0, 0]),
+        },
+    ).result

@@ -68,7 +68,7 @@ class TensorEmitter:
             case "load":
                 return self._load(operands[0], sizes, step)
             case "copy":
-                return self._copy(operands[0])
+                return ir.copied_tensor(operands[0])
             case _:
                 assert_never(step.operator)
 
@@ -123,29 +123,6 @@ class TensorEmitter:
             results=[flag],
             operands=[number, zero],
             attributes={"predicate": predicate},
-        ).result
-
-    def _copy(self, source: Any) -> Any:
-        """Write a copy that IREE does not take for the original: out of the module and in again."""
-        view = ir.Type.parse("!hal.buffer_view", self._context)
-        exported = ir.Operation.create(
-            "hal.tensor.export",
-            results=[view],
-            operands=[source],
-            attributes={
-                "source_encoding": ir.TypeAttr.get(source.type),
-                "operandSegmentSizes": _segments([[source], []]),
-            },
-        ).result
-        hidden = _create("util.optimization_barrier", view, [exported])
-        return ir.Operation.create(
-            "hal.tensor.import",
-            results=[source.type],
-            operands=[hidden],
-            attributes={
-                "target_encoding": ir.TypeAttr.get(source.type),
-                "operandSegmentSizes": _segments([[hidden], [], [], []]),
-            },
         ).result
 
 
