@@ -21,6 +21,7 @@ from .decisions import number_ranges
 from .export_errors import CallDescription
 from .graph_types import ConstantOutput, ResultIndex
 from .module_proxy import plain
+from .program_calls import call_checks
 from .values import Proxy, ScalarProxy, TensorProxy
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def record_program_call(
     leaves = recorder.owned(trees.leaves(plain((tuple(args), dict(kwargs)))))
     proxies = [leaf for leaf in leaves if isinstance(leaf, (TensorProxy, ScalarProxy))]
     stores.check_program_arguments(recorder, spec, captured, proxies)
+    recorder.steps.extend(call_checks(spec, captured, proxies))
     return _append_call(recorder, captured, [p.value for p in proxies], proxies, spec.name)
 
 

@@ -18,7 +18,7 @@ from ..program import Procedure
 from ..spec import GlobalSpec, Jittable, Member, ProcedureSpec, ProgramSpec
 from ..steps import Constant, DimOf, Load, ScalarOperation, Size, Step, Store
 from ..types import AbstractIndex, AbstractScalar, TensorType, ValueType
-from . import calls, control_flow, scalars, stores, tensor_operations
+from . import calls, control_flow, procedure_calls, scalars, stores, tensor_operations
 from .contracts import Contracts
 from .export_errors import user_line
 from .finish import finish_procedure
@@ -236,6 +236,11 @@ class ProcedureRecorder:
         self, spec: ProgramSpec, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
         return calls.record_program_call(self, spec, args, kwargs)
+
+    def call_procedure(
+        self, spec: ProcedureSpec, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        return procedure_calls.record_procedure_call(self, spec, args, kwargs)
 
     def record_cond(
         self,
