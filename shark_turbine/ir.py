@@ -19,8 +19,8 @@ ArrayAttr = _ir.ArrayAttr
 Attribute = _ir.Attribute
 Block = _ir.Block
 Context = _ir.Context
-DenseI32ArrayAttr = _ir.DenseI32ArrayAttr
 DenseElementsAttr = _ir.DenseElementsAttr
+DenseI32ArrayAttr = _ir.DenseI32ArrayAttr
 DenseResourceElementsAttr = _ir.DenseResourceElementsAttr
 DictAttr = _ir.DictAttr
 FloatAttr = _ir.FloatAttr
@@ -48,6 +48,7 @@ __all__ = [
     "Block",
     "Context",
     "DenseElementsAttr",
+    "DenseI32ArrayAttr",
     "DenseResourceElementsAttr",
     "DictAttr",
     "FlatSymbolRefAttr",
@@ -70,6 +71,9 @@ __all__ = [
     "UnitAttr",
     "Value",
     "arith",
+    "branch",
+    "branch_if",
+    "copied_tensor",
     "func",
     "keep_alive",
     "own_memory",
@@ -187,3 +191,54 @@ def keep_alive(arguments: Iterable[Any]) -> None:
             Operation.create(
                 "util.optimization_barrier", results=[argument.type], operands=[argument]
             )
+
+
+def branch(target: Any, arguments: Sequence[Any]) -> None:
+    """End a block: go on at another one."""
+    Operation.create("cf.br", operands=list(arguments), successors=[target])
+
+
+def branch_if(
+    condition: Any,
+    on_true: Any,
+    on_false: Any,
+    true_arguments: Sequence[Any] = (),
+    false_arguments: Sequence[Any] = (),
+) -> None:
+    """End a block: go on at one of two."""
+    counts = [1, len(true_arguments), len(false_arguments)]
+    Operation.create(
+        "cf.cond_br",
+        operands=[condition, *true_arguments, *false_arguments],
+        successors=[on_true, on_false],
+        attributes={"operandSegmentSizes": DenseI32ArrayAttr.get(counts)},
+    )
+
+
+def copied_tensor(value: Any) -> Any:
+    """Write a copy of a tensor that the compiler does not take for the original, and return it.
+
+    The tensor leaves the module and comes in again.
+    """
+    view = Type.parse("!hal.buffer_view")
+    exported = Operation.create(
+        "hal.tensor.export",
+        results=[view],
+        operands=[value],
+        attributes={
+            "source_encoding": TypeAttr.get(value.type),
+            "operandSegmentSizes": DenseI32ArrayAttr.get([1, 0]),
+        },
+    ).result
+    hidden = Operation.create(
+        "util.optimization_barrier", results=[view], operands=[exported]
+    ).result
+    return Operation.create(
+        "hal.tensor.import",
+        results=[value.type],
+        operands=[hidden],
+        attributes={
+            "target_encoding": TypeAttr.get(value.type),
+            "operandSegmentSizes": DenseI32ArrayAttr.get([1, 0, 0, 0]),
+        },
+    ).result

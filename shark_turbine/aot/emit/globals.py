@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Sequence
-from math import prod
 from typing import Any
 
 import torch
@@ -18,80 +15,43 @@ from shark_turbine.fx_import import elements_attribute
 from ..program import GlobalVar
 from ..spec import External, Inline, Uninitialized, Zero
 from ..types import AbstractScalar, AbstractTensor, AbstractValue
+from .own_memory import emit_initializer
 from .types import scalar_type
 
 
-def emit_globals(items: Sequence[GlobalVar], context: Any) -> None:
-    """Write all globals at the insertion point.
-
-    Raises:
-        UnsupportedTypeError: the compiler cannot store a value.
-    """
-    sizes = Counter(size for item in items if (size := _changing_bytes(item)))
-    for item in items:
-        emit_global(item, context, sizes[_changing_bytes(item)] > 1)
-
-
-def _changing_bytes(item: GlobalVar) -> int:
-    """Return the size of a mutable tensor that the module itself initializes, else 0."""
-    declared = item.type
-    if not item.mutable or isinstance(item.initial, External):
-        return 0
-    if not isinstance(declared, AbstractTensor):
-        return 0
-    return prod(int(dim or 0) for dim in declared.size) * declared.dtype.itemsize
-
-
-def emit_global(item: GlobalVar, context: Any, has_twins: bool = False) -> None:
+def emit_global(item: GlobalVar, context: Any, *, shares_start: bool = False) -> None:
     """Write one global at the insertion point.
 
-    Args:
-        item: the global.
-        context: the MLIR context.
-        has_twins: whether another global that changes may have the same initial bytes. As
-            attributes of both they would be one buffer, and a write to one a write to both.
+    With `shares_start` an initializer gives it its first value: another global starts with the same.
 
     Raises:
         UnsupportedTypeError: the compiler cannot store the value.
     """
     try:
-        _emit_global(item, context, has_twins)
+        _emit_global(item, context, shares_start)
     except UnsupportedTypeError as error:
         error.name_place(f"@{item.symbol}")
         raise
 
 
-def _emit_global(item: GlobalVar, context: Any, has_twins: bool) -> None:
+def _emit_global(item: GlobalVar, context: Any, shares_start: bool) -> None:
     global_type = type_of(item.type, context)
+    if shares_start and isinstance(item.initial, Uninitialized):
+        initial_value = _zero(item.type, global_type, context)
+    else:
+        initial_value = _initial_value(item, global_type, context)
     attributes = {
         "sym_name": ir.StringAttr.get(item.symbol),
         "sym_visibility": ir.StringAttr.get("private"),
         "type": ir.TypeAttr.get(global_type),
     }
-    if not has_twins:
-        attributes["initial_value"] = _initial_value(item, global_type, context)
+    if not shares_start:
+        attributes["initial_value"] = initial_value
     if item.mutable:
         attributes["is_mutable"] = ir.UnitAttr.get()
     ir.Operation.create("util.global", attributes=attributes)
-    if has_twins:
-        _emit_initializer(item, global_type, context)
-
-
-def _emit_initializer(item: GlobalVar, global_type: Any, context: Any) -> None:
-    """Store the initial value when the module is loaded."""
-    nothing = ir.FunctionType.get([], [], context)
-    attributes = {"function_type": ir.TypeAttr.get(nothing)}
-    initializer = ir.Operation.create("util.initializer", attributes=attributes, regions=1)
-    with ir.InsertionPoint(ir.Block.create_at_start(initializer.regions[0], [])):
-        if isinstance(item.initial, Uninitialized):
-            value = ir.Operation.create("flow.tensor.empty", results=[global_type]).result
-        else:
-            constant = {"value": _initial_value(item, global_type, context)}
-            value = ir.Operation.create(
-                "arith.constant", results=[global_type], attributes=constant
-            ).result
-        ir.store_global(value, item.symbol)
-        ir.Operation.create("util.return")
+    if shares_start:
+        emit_initializer(item, initial_value, global_type, context)
 
 
 def type_of(declared: AbstractValue, context: Any) -> Any:

@@ -9,8 +9,9 @@ from shark_turbine import ir
 from shark_turbine.errors import CompileError, TracingError, TurbineError
 from shark_turbine.fx_import import ProgramImporter
 
-from ..program import JitFunction, Program, Store
-from .globals import emit_globals
+from ..program import JitFunction, Program
+from . import own_memory
+from .globals import emit_global
 from .procedures import emit_procedure
 
 
@@ -28,7 +29,9 @@ def emit_program(program: Program, context: Any = None) -> Any:
         module = ir.Module.create()
         module.operation.attributes["sym_name"] = ir.StringAttr.get(program.name)
         with ir.InsertionPoint(module.body):
-            emit_globals(program.globals, context)
+            sharing = own_memory.sharing(program.globals)
+            for item in program.globals:
+                emit_global(item, context, shares_start=item.symbol in sharing)
         functions = _import_functions(program, module)
         first_function = next(iter(functions.values()), None)
         place = ir.InsertionPoint(
@@ -36,14 +39,9 @@ def emit_program(program: Program, context: Any = None) -> Any:
         )
         symbols = {function.symbol: function for function in program.jit_functions}
         types = {item.symbol: item.type for item in program.globals}
-        changing = frozenset(
-            step.symbol
-            for procedure in program.procedures
-            for step in procedure.steps
-            if isinstance(step, Store)
-        )
+        mutable = frozenset(item.symbol for item in program.globals if item.mutable)
         for procedure in program.procedures:
-            emit_procedure(procedure, symbols, functions, types, changing, place, context)
+            emit_procedure(procedure, symbols, functions, types, mutable, place, context)
         verify(module)
     return module
 
