@@ -15,7 +15,7 @@ before it. The cache has room for `window` tokens, and the newest one takes the 
 from pathlib import Path
 
 import torch
-from transformers import LlamaForCausalLM
+from transformers import AutoConfig, LlamaForCausalLM
 
 from shark_turbine import aot
 
@@ -145,6 +145,9 @@ def build_module(model, *, window=512, end=None):
         token, keys, values = read_tokens(model, cache, tokens, read, keys, values)
         return token, read + tokens.shape[1], keys, values
 
+    def is_unfinished(index, count, token):
+        return (index < count) & (True if end is None else token[0, 0] != end)
+
     class LlamaModule(aot.CompiledModule):
         params = aot.export_parameters(
             model, external=True, name_mapper=lambda name: name.removeprefix("params.")
@@ -154,11 +157,13 @@ def build_module(model, *, window=512, end=None):
         values = aot.export_global(cache.type, mutable=True, uninitialized=True)
 
         run = aot.jittable(read_some)
+        unfinished = aot.jittable(is_unfinished)
+        zero = aot.jittable(lambda: torch.zeros(1, dtype=INT64))
 
         def prefill(self, tokens=aot.AbstractTensor(1, None, dtype=INT64)):
             n = tokens.dynamic_dim(1)
             token, self.read, self.keys, self.values = self.run(
-                tokens, self.read, self.keys, self.values, constraints=[n >= 2, n <= window]
+                tokens, self.read, self.keys, self.values, constraints=[n >= 1, n <= window]
             )
             return token
 
@@ -168,10 +173,38 @@ def build_module(model, *, window=512, end=None):
             )
             return token
 
+        def generate(self, token=one_token, count=aot.AbstractI64):
+            def goes_on(index, token, tokens):
+                return self.unfinished(index, count, token)
+
+            def step(index, token, tokens):
+                token = self.decode(token)
+                return index + 1, token, aot.IREE.tensor_update(tokens, token, 0, index)
+
+            tokens = aot.IREE.tensor_splat(1, count, value=0 if end is None else end, dtype=INT64)
+            return aot.while_loop(goes_on, step, (0, token, tokens))[2]
+
+        def reset(self):
+            self.read = self.zero()
+
     return LlamaModule
 
 
-def build(folder, **options):
+def load_model(folder):
+    """Load a checkpoint folder.
+
+    Raises:
+        ValueError: it holds no Llama, or one whose rotary embedding depends on the length.
+    """
+    config = AutoConfig.from_pretrained(Path(folder), local_files_only=True)
+    if config.model_type != "llama":
+        raise ValueError(f"{folder} is a checkpoint of {config.model_type!r}, not of 'llama'")
+    kind = (config.rope_parameters or {}).get("rope_type", "default")
+    if kind in ("dynamic", "longrope"):
+        raise ValueError(f"{folder} turns by other angles as the text grows (rope_type {kind!r})")
+    return LlamaForCausalLM.from_pretrained(Path(folder), local_files_only=True).eval()
+
+
+def build(folder, *, window=512, end=None):
     """Return the `CompiledModule` class of a checkpoint folder; see `build_module`."""
-    model = LlamaForCausalLM.from_pretrained(Path(folder), local_files_only=True).eval()
-    return build_module(model, **options)
+    return build_module(load_model(folder), window=window, end=end)
