@@ -26,11 +26,8 @@ class Cache:
     """The shape of the cache: keys and values of `window` tokens for every layer and key head."""
 
     def __init__(self, config, window, dtype):
-        self.layers, self.heads, self.window = (
-            config.num_hidden_layers,
-            config.num_key_value_heads,
-            window,
-        )
+        self.layers, self.heads = config.num_hidden_layers, config.num_key_value_heads
+        self.window = window
         self.head_dim = config.head_dim or config.hidden_size // config.num_attention_heads
         self.type = aot.AbstractTensor(self.layers, self.heads, window, self.head_dim, dtype=dtype)
 
@@ -84,6 +81,11 @@ def attend(query, old, new, visible, causal):
     return total / (old_weights.sum(-1, keepdim=True) + new_weights.sum(-1, keepdim=True))
 
 
+def most_likely(scores):
+    """Choose the token of the highest score: [1, vocabulary] to int64[1, 1]."""
+    return scores.argmax(-1, keepdim=True)
+
+
 def read_tokens(model, cache, tokens, read, keys, values):
     """Run the model over new tokens.
 
@@ -96,7 +98,7 @@ def read_tokens(model, cache, tokens, read, keys, values):
         values: the cache of values.
 
     Returns:
-        The most likely next token, int64[1, 1], and both caches with the new tokens in them.
+        The scores of the next token, [1, vocabulary], and both caches with the new tokens in them.
     """
     config, body = model.config, model.model
     n, heads, head_dim = tokens.shape[1], cache.heads, cache.head_dim
@@ -124,26 +126,24 @@ def read_tokens(model, cache, tokens, read, keys, values):
     scores = model.lm_head(body.norm(x[-1:]))
     keys = cache.write(keys, torch.stack(new_keys), read)
     values = cache.write(values, torch.stack(new_values), read)
-    return scores.argmax(-1, keepdim=True), keys, values
+    return scores, keys, values
 
 
-def build_module(model, *, window=512, end=None):
+def build_module(model, *, window=512, end=None, choose=most_likely):
     """Return the `CompiledModule` class of a model.
 
     Args:
         model: a `LlamaForCausalLM`; its weights stay outside, under their names in the checkpoint.
         window: how many tokens a token can see, itself included; the size of the cache.
         end: the token after which `generate` only repeats it; None never ends.
+        choose: how a token is chosen: a function of the scores, [1, vocabulary].
     """
     cache = Cache(model.config, window, model.dtype)
-    one_token, count_type = (
-        aot.AbstractTensor(1, 1, dtype=INT64),
-        aot.AbstractTensor(1, dtype=INT64),
-    )
+    one_token = aot.AbstractTensor(1, 1, dtype=INT64)
 
     def read_some(tokens, read, keys, values):
-        token, keys, values = read_tokens(model, cache, tokens, read, keys, values)
-        return token, read + tokens.shape[1], keys, values
+        scores, keys, values = read_tokens(model, cache, tokens, read, keys, values)
+        return choose(scores), read + tokens.shape[1], keys, values
 
     def is_unfinished(index, count, token):
         return (index < count) & (True if end is None else token[0, 0] != end)
@@ -152,7 +152,7 @@ def build_module(model, *, window=512, end=None):
         params = aot.export_parameters(
             model, external=True, name_mapper=lambda name: name.removeprefix("params.")
         )
-        read = aot.export_global(count_type, mutable=True)
+        read = aot.export_global(aot.AbstractTensor(1, dtype=INT64), mutable=True)
         keys = aot.export_global(cache.type, mutable=True, uninitialized=True)
         values = aot.export_global(cache.type, mutable=True, uninitialized=True)
 
