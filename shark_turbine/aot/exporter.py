@@ -124,6 +124,7 @@ class ExportOutput:
         timeout: float | None = compiler.DEFAULT_TIMEOUT,
         strip_contracts: bool = False,
         lowering: compiler.Lowering = "iree",
+        cache: bool = True,
     ) -> compiler.Vmfb:
         """Compile to a vmfb that runs without PyTorch and without Python.
 
@@ -146,6 +147,9 @@ class ExportOutput:
             strip_contracts: leave out the run-time checks of shapes, ranges and indices. A call
                 that breaks a contract then reads memory that is not its own.
             lowering: `iree`, or `torch-mlir` to lower torch operators with that package.
+            cache: take the vmfb from the disk where the same program was compiled with the same
+                options before, and keep it there. Programs with more than 128 MB of weights inside
+                are compiled each time.
 
         Returns:
             The vmfb. `map_memory()` of it is what `VmModule.wrap_buffer` takes.
@@ -154,25 +158,26 @@ class ExportOutput:
             CompileError: the compiler refused, crashed or took too long; `.diagnostics` say why.
         """
         program = CompiledModule.get_program(self.compiled_module)
-        return compiler.compile(
-            self.mlir_module,
-            save_to=save_to,
-            target_backends=target_backends,
-            target_cpu=target_cpu,
-            target_cpu_features=target_cpu_features,
-            target_triple=target_triple,
-            target=target,
-            recipe=recipe,
-            flags=(*self.session.flags, *flags),
-            timeout=timeout,
-            strip_contracts=strip_contracts,
-            lowering=lowering,
-            signatures=[procedure.signature for procedure in program.procedures],
-            name=CompiledModule.get_spec(self.compiled_module).label,
-            stateful=program.is_stateful,
-            preserves_inputs=True,
-            parameters=describe_parameters(program),
-        )
+        options: dict[str, Any] = {
+            "target_backends": target_backends,
+            "target_cpu": target_cpu,
+            "target_cpu_features": target_cpu_features,
+            "target_triple": target_triple,
+            "target": target,
+            "recipe": recipe,
+            "flags": (*self.session.flags, *flags),
+            "timeout": timeout,
+            "strip_contracts": strip_contracts,
+            "lowering": lowering,
+            "signatures": [procedure.signature for procedure in program.procedures],
+            "name": CompiledModule.get_spec(self.compiled_module).label,
+            "stateful": program.is_stateful,
+            "preserves_inputs": True,
+            "parameters": describe_parameters(program),
+        }
+        if not cache:
+            return compiler.compile(self.mlir_module, save_to=save_to, **options)
+        return compiler.compile_cached(self.mlir_module, save_to=save_to, **options)[0]
 
 
 Table = Mapping[Any, Callable[..., Any]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ def describe_parameters(program: Program) -> Callable[[], list[dict[str, Any]]]:
     """Return a function that gives the manifest's entries; it hashes, which takes a while."""
     parameters, values = _collect(program)
 
+    @cache  # The compiler's cache asks, and the manifest.
     def describe() -> list[dict[str, Any]]:
         hashes = _hashes(values)
         return [
