@@ -35,6 +35,7 @@ MLIRError = _ir.MLIRError
 Module = _ir.Module
 Operation = _ir.Operation
 RankedTensorType = _ir.RankedTensorType
+ShapedType = _ir.ShapedType
 StringAttr = _ir.StringAttr
 SymbolTable = _ir.SymbolTable
 Type = _ir.Type
@@ -64,6 +65,7 @@ __all__ = [
     "Operation",
     "PassManager",
     "RankedTensorType",
+    "ShapedType",
     "StringAttr",
     "SymbolTable",
     "Type",
@@ -121,15 +123,14 @@ def write_bytecode(module: Any, file: IO[bytes]) -> None:
     module.operation.write_bytecode(f"/dev/fd/{file.fileno()}")
 
 
-def store_global(value: Any, symbol: str) -> None:
+def store_global(value: Any, symbol: str, *, is_own: bool = False) -> None:
     """Write the store of a value into a `util.global` at the insertion point.
 
     The barrier keeps a stored value from being recognized as another global's: IREE merges a global
-    whose every store is a load of another one with it, although the other may change later.
+    whose every store is a load of another one with it, although the other may change later. What `is_own`
+    was made by an update or a copy: it goes without, for the program waits for a tensor at a barrier.
     """
-    kept = Operation.create(
-        "util.optimization_barrier", results=[value.type], operands=[value]
-    ).result
+    kept = value if is_own else _operation("util.optimization_barrier", value.type, [value])
     Operation.create(
         "util.global.store", operands=[kept], attributes={"global": FlatSymbolRefAttr.get(symbol)}
     )
@@ -171,29 +172,39 @@ def branch_if(
 
 
 def copied_tensor(value: Any) -> Any:
-    """Write a copy of a tensor that the compiler does not take for the original, and return it.
+    """Write a copy of a tensor that the compiler does not take for the original.
 
-    The tensor leaves the module and comes in again.
+    The copy is an update of undefined memory, whose size the compiler does not know to be that of the
+    tensor: so it can neither drop the update nor work in the memory of the original.
     """
-    view = Type.parse("!hal.buffer_view")
-    exported = Operation.create(
-        "hal.tensor.export",
-        results=[view],
-        operands=[value],
-        attributes={
-            "source_encoding": TypeAttr.get(value.type),
-            "operandSegmentSizes": DenseI32ArrayAttr.get([1, 0]),
-        },
-    ).result
-    hidden = Operation.create(
-        "util.optimization_barrier", results=[view], operands=[exported]
-    ).result
+    index = IndexType.get()
+    if value.type.rank == 0:
+        row = RankedTensorType.get([1], value.type.element_type)
+        copied = copied_tensor(_operation("flow.tensor.reshape", row, [value], [], []))
+        return _operation("flow.tensor.reshape", value.type, [copied], [], [])
+    axes = range(value.type.rank)
+    numbers = [arith.ConstantOp(index, IntegerAttr.get(index, axis)).result for axis in axes]
+    dims = [tensor.DimOp(value, number).result for number in numbers]
+    is_dynamic = [value.type.is_dynamic_dim(axis) for axis in axes]
+    hidden = _operation("util.optimization_barrier", index, [dims[0]])
+    unknown = ShapedType.get_dynamic_size()
+    open_type = RankedTensorType.get([unknown, *value.type.shape[1:]], value.type.element_type)
+    own_dims = [dim for dim, dynamic in zip(dims, is_dynamic, strict=True) if dynamic]
+    open_dims = [hidden, *(own_dims[1:] if is_dynamic[0] else own_dims)]
+    memory = _operation("flow.tensor.empty", open_type, open_dims)
+    starts = [numbers[0]] * len(numbers)
+    copied = _operation(
+        "flow.tensor.update", open_type, [memory], open_dims, starts, [value], own_dims
+    )
+    return _operation("flow.tensor.reshape", value.type, [copied], open_dims, own_dims)
+
+
+def _operation(name: str, result: Any, *groups: Sequence[Any]) -> Any:
+    """Write an operation; several groups of operands are told apart by their lengths."""
+    counts = DenseI32ArrayAttr.get([len(group) for group in groups])
     return Operation.create(
-        "hal.tensor.import",
-        results=[value.type],
-        operands=[hidden],
-        attributes={
-            "target_encoding": TypeAttr.get(value.type),
-            "operandSegmentSizes": DenseI32ArrayAttr.get([1, 0, 0, 0]),
-        },
+        name,
+        results=[result],
+        operands=[operand for group in groups for operand in group],
+        attributes={"operandSegmentSizes": counts} if len(groups) > 1 else {},
     ).result
