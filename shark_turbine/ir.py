@@ -21,6 +21,7 @@ Block = _ir.Block
 Context = _ir.Context
 DenseElementsAttr = _ir.DenseElementsAttr
 DenseI32ArrayAttr = _ir.DenseI32ArrayAttr
+DenseI64ArrayAttr = _ir.DenseI64ArrayAttr
 DenseResourceElementsAttr = _ir.DenseResourceElementsAttr
 DictAttr = _ir.DictAttr
 FloatAttr = _ir.FloatAttr
@@ -50,6 +51,7 @@ __all__ = [
     "Context",
     "DenseElementsAttr",
     "DenseI32ArrayAttr",
+    "DenseI64ArrayAttr",
     "DenseResourceElementsAttr",
     "DictAttr",
     "FlatSymbolRefAttr",
@@ -76,7 +78,9 @@ __all__ = [
     "branch",
     "branch_if",
     "copied_tensor",
+    "extract_slice",
     "func",
+    "insert_slice",
     "keep_alive",
     "store_global",
     "tensor",
@@ -197,6 +201,39 @@ def copied_tensor(value: Any) -> Any:
         "flow.tensor.update", open_type, [memory], open_dims, starts, [value], own_dims
     )
     return _operation("flow.tensor.reshape", value.type, [copied], open_dims, own_dims)
+
+
+def extract_slice(result: Any, source: Any, starts: Sequence[Any], sizes: Sequence[Any]) -> Any:
+    """Write the reading of a part of a tensor; `sizes` are those of the result's dynamic dims."""
+    attributes = _slice_attributes([1, len(starts), len(sizes), 0], result)
+    return Operation.create(
+        "tensor.extract_slice",
+        results=[result],
+        operands=[source, *starts, *sizes],
+        attributes=attributes,
+    ).result
+
+
+def insert_slice(part: Any, target: Any, starts: Sequence[Any], sizes: Sequence[Any]) -> Any:
+    """Write the writing of a part into a tensor; `sizes` are those of the part's dynamic dims."""
+    attributes = _slice_attributes([1, 1, len(starts), len(sizes), 0], part.type)
+    return Operation.create(
+        "tensor.insert_slice",
+        results=[target.type],
+        operands=[part, target, *starts, *sizes],
+        attributes=attributes,
+    ).result
+
+
+def _slice_attributes(counts: list[int], part: Any) -> dict[str, Any]:
+    """Return the attributes of a slice that starts anywhere, has the shape of a part, and strides of 1."""
+    unknown = ShapedType.get_dynamic_size()
+    return {
+        "operandSegmentSizes": DenseI32ArrayAttr.get(counts),
+        "static_offsets": DenseI64ArrayAttr.get([unknown] * part.rank),
+        "static_sizes": DenseI64ArrayAttr.get(list(part.shape)),
+        "static_strides": DenseI64ArrayAttr.get([1] * part.rank),
+    }
 
 
 def _operation(name: str, result: Any, *groups: Sequence[Any]) -> Any:
