@@ -15,11 +15,13 @@ from shark_turbine import versions as _versions
 # fmt: off
 _HOMES = {
     "shark_turbine.aot.compiled_module": ("CompiledModule",),
+    "shark_turbine.aot.control_flow": ("cond", "fori_loop", "while_loop"),
     "shark_turbine.aot.declare": (
         "abstractify", "export_buffers", "export_global", "export_global_tree", "export_parameters",
         "jittable",
     ),
     "shark_turbine.aot.exporter": ("ExportOutput", "export"),
+    "shark_turbine.aot.iree_operations": ("IREE",),
     "shark_turbine.aot.params": (
         "ParameterArchive", "ParameterArchiveBuilder", "ParameterArchiveEntry",
         "externalize_module_parameters", "save_module_parameters",

@@ -2,6 +2,7 @@
 from shark_turbine.decompositions import current_aot_decompositions, extend_aot_decompositions
 
 from .compiled_module import CompiledModule
+from .control_flow import cond, fori_loop, while_loop
 from .declare import (
     abstractify,
     export_buffers,
@@ -11,6 +12,7 @@ from .declare import (
     jittable,
 )
 from .exporter import ExportOutput, export
+from .iree_operations import IREE
 from .params import (
     ParameterArchive,
     ParameterArchiveBuilder,
@@ -30,6 +32,7 @@ from .types import (
 )
 
 __all__ = [
+    "IREE",
     "AbstractBool",
     "AbstractF32",
     "AbstractF64",
@@ -44,6 +47,7 @@ __all__ = [
     "ParameterArchiveBuilder",
     "ParameterArchiveEntry",
     "abstractify",
+    "cond",
     "current_aot_decompositions",
     "export",
     "export_buffers",
@@ -52,6 +56,8 @@ __all__ = [
     "export_parameters",
     "extend_aot_decompositions",
     "externalize_module_parameters",
+    "fori_loop",
     "jittable",
     "save_module_parameters",
+    "while_loop",
 ]

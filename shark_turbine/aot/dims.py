@@ -143,6 +143,15 @@ class DimRange:
         return f"{self.minimum} to {self.maximum}"
 
 
+@dataclass(frozen=True, slots=True)
+class DimFacts:
+    """What a plan knew at some point."""
+
+    parents: tuple[int, ...]
+    ranges: dict[int, DimRange]
+    reasons: dict[int, list[str]]
+
+
 class DimPlan:
     """What is known about the dims of one procedure: groups of equal dims, a range for each group.
 
@@ -155,6 +164,23 @@ class DimPlan:
         self._parents: list[int] = []
         self._ranges: dict[int, DimRange] = {}
         self._reasons: dict[int, list[str]] = {}
+
+    @property
+    def count(self) -> int:
+        """How many dims were made."""
+        return len(self._variables)
+
+    def facts(self) -> DimFacts:
+        """Return what is known by now, for `restore`."""
+        return DimFacts(tuple(self._parents), dict(self._ranges), dict(self._reasons))
+
+    def restore(self, known: DimFacts) -> None:
+        """Forget what was added since `facts` was called; dims made since then stay, unconstrained."""
+        count = len(known.parents)
+        self._parents = [*known.parents, *range(count, len(self._variables))]
+        newer = range(count, len(self._variables))
+        self._ranges = {**known.ranges, **{index: DimRange() for index in newer}}
+        self._reasons = {**known.reasons, **{index: [] for index in newer}}
 
     def new(self, name: str) -> DimVar:
         """Make a dim that nothing is known about."""

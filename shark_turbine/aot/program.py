@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, assert_never
 
 import torch
 
 from ..errors import SourceLocation
 from ..signature import FunctionSignature
 from .spec import External, GlobalSpec, InitialValue, Inline
+from .steps import Step, format_steps
 from .types import AbstractScalar, AbstractValue, TensorType, ValueType
 
 
@@ -53,6 +53,16 @@ class JitFunction:
     globals: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def stores(self) -> tuple[str, ...]:
+        """The globals that it writes: those of the buffers and parameters that it mutates."""
+        targets = (
+            str(output.target)
+            for output in self.program.graph_signature.output_specs
+            if output.kind.name in ("BUFFER_MUTATION", "PARAMETER_MUTATION")
+        )
+        return tuple(self.globals[target] for target in targets if target in self.globals)
+
+    @property
     def draws_random_numbers(self) -> bool:
         """Whether it changes the state of a random number generator, which the compiler adds."""
         modules = self.program.graph_module.modules()
@@ -65,96 +75,6 @@ class JitFunction:
 
     def __str__(self) -> str:
         return f"jit @{self.symbol}({_joined(self.parameters)}) -> ({_joined(self.results)})"
-
-
-@dataclass(frozen=True, slots=True)
-class DimOf:
-    """The size of one dim of a tensor value."""
-
-    value: int
-    axis: int
-
-
-@dataclass(frozen=True, slots=True)
-class ScalarValue:
-    """The number that a scalar value holds."""
-
-    value: int
-
-
-@dataclass(frozen=True, slots=True)
-class Arithmetic:
-    """An operation on sizes; division rounds down."""
-
-    operator: Literal["+", "-", "*", "//", "%"]
-    left: SizeExpression
-    right: SizeExpression
-
-
-SizeExpression = int | DimOf | ScalarValue | Arithmetic
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """Read a global."""
-
-    result: int
-    symbol: str
-
-
-@dataclass(frozen=True, slots=True)
-class Store:
-    """Write a global."""
-
-    symbol: str
-    value: int
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """Call a jit function."""
-
-    results: tuple[int, ...]
-    symbol: str
-    arguments: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Constant:
-    """A number known at tracing."""
-
-    result: int
-    value: bool | int | float
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """Read the size of a dim as a scalar of type index."""
-
-    result: int
-    source: DimOf
-
-
-@dataclass(frozen=True, slots=True)
-class ScalarOperation:
-    """Arithmetic or comparison of two scalars of one type; `cast` converts its one operand."""
-
-    result: int
-    operator: str
-    operands: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """Refuse the call with `message` unless `left relation right` holds, when the artifact runs."""
-
-    left: SizeExpression
-    relation: Literal["==", "!=", "<=", ">="]
-    right: SizeExpression
-    message: str
-
-
-Step = Load | Store | Call | Constant | Size | ScalarOperation | Check
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +108,7 @@ class Procedure:
             place = f"    # {self.location.file.rsplit('/', 1)[-1]}:{self.location.line}"
         head = f"export @{self.symbol}({arguments}) -> ({_joined(self.result_types)}){place}"
         returned = ", ".join(f"%{value}" for value in self.returned)
-        lines = [head, *(f"  {format_step(step)}" for step in self.steps)]
+        lines = [head, *(f"  {line}" for line in format_steps(self.steps))]
         return "\n".join([*lines, f"  return {returned}".rstrip()])
 
 
@@ -215,45 +135,6 @@ class Program:
         for procedure in self.procedures:
             lines += [f"  {line}" for line in str(procedure).splitlines()]
         return "\n".join(lines)
-
-
-def format_step(step: Step) -> str:
-    """Show one step as a line of the program's window."""
-    match step:
-        case Load(result, symbol):
-            return f"%{result} = load @{symbol}"
-        case Store(symbol, value):
-            return f"store @{symbol}, %{value}"
-        case Call(results, symbol, arguments):
-            left = ", ".join(f"%{result}" for result in results)
-            right = ", ".join(f"%{argument}" for argument in arguments)
-            return f"{left}{' = ' if results else ''}call @{symbol}({right})"
-        case Constant(result, value):
-            return f"%{result} = constant {value}"
-        case Size(result, source):
-            return f"%{result} = size {format_size(source)}"
-        case ScalarOperation(result, operator, operands):
-            shown = ", ".join(f"%{operand}" for operand in operands)
-            return f"%{result} = {operator} {shown}"
-        case Check(left, relation, right, message):
-            return f"check {format_size(left)} {relation} {format_size(right)}    # {message}"
-        case _:
-            assert_never(step)
-
-
-def format_size(expression: SizeExpression) -> str:
-    """Show a size expression: `%0[1]` is dim 1 of value 0."""
-    match expression:
-        case int():
-            return str(expression)
-        case DimOf(value, axis):
-            return f"%{value}[{axis}]"
-        case ScalarValue(value):
-            return f"%{value}"
-        case Arithmetic(operator, left, right):
-            return f"({format_size(left)} {operator} {format_size(right)})"
-        case _:
-            assert_never(expression)
 
 
 def _format_global(item: GlobalVar) -> str:

@@ -7,14 +7,19 @@ the function simply runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..errors import TracingError
+
 if TYPE_CHECKING:
+    import torch
+
     from .dims import DimConstraint
     from .spec import Jittable
+    from .types import AbstractScalar
 
 
 class Recorder(Protocol):
@@ -28,6 +33,38 @@ class Recorder(Protocol):
         constraints: Sequence[DimConstraint],
     ) -> Any: ...
 
+    def record_cond(
+        self,
+        predicate: Any,
+        true_fn: Callable[..., Any],
+        false_fn: Callable[..., Any],
+        operands: Sequence[Any],
+    ) -> Any: ...
+
+    def record_while(
+        self, cond_fn: Callable[..., Any], body_fn: Callable[..., Any], carried: Sequence[Any]
+    ) -> Any: ...
+
+    def record_fori(
+        self, lower: Any, upper: Any, body_fn: Callable[[Any, Any], Any], initial: Any
+    ) -> Any: ...
+
+    def tensor_dim(self, tensor: Any, axis: int, kind: AbstractScalar | None) -> Any: ...
+
+    def tensor_empty(self, dims: Sequence[Any], dtype: torch.dtype) -> Any: ...
+
+    def tensor_splat(self, dims: Sequence[Any], value: Any, dtype: torch.dtype) -> Any: ...
+
+    def tensor_reshape(self, tensor: Any, dims: Sequence[Any]) -> Any: ...
+
+    def tensor_slice(self, tensor: Any, indices: Sequence[Any]) -> Any: ...
+
+    def tensor_update(self, target: Any, update: Any, start: Sequence[Any]) -> Any: ...
+
+    def tensor_load(self, tensor: Any, indices: Sequence[Any]) -> Any: ...
+
+    def tensor_trace(self, key: str, tensors: Sequence[Any]) -> None: ...
+
 
 _current: ContextVar[Recorder | None] = ContextVar("shark_turbine_recorder", default=None)
 
@@ -35,6 +72,23 @@ _current: ContextVar[Recorder | None] = ContextVar("shark_turbine_recorder", def
 def current() -> Recorder | None:
     """Return the recorder of the procedure that is being traced on this thread, if any."""
     return _current.get()
+
+
+def require(operation: str, torch_name: str) -> Recorder:
+    """Return the current recorder for an operation that only procedures have.
+
+    Raises:
+        TracingError: no procedure is being traced, or torch is tracing a jittable inside one.
+    """
+    active = _current.get()
+    if active is not None:
+        return active
+    raise TracingError(
+        f"{operation} records a step of a procedure, and none is being traced here",
+        got=f"{operation}(...)",
+        expected="a call inside an exported method of a CompiledModule",
+        fix=f"call it in such a method; in jittables and eager code use {torch_name}",
+    )
 
 
 @contextmanager

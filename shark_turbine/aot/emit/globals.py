@@ -15,33 +15,43 @@ from shark_turbine.fx_import import elements_attribute
 from ..program import GlobalVar
 from ..spec import External, Inline, Uninitialized, Zero
 from ..types import AbstractScalar, AbstractTensor, AbstractValue
+from .own_memory import emit_initializer
 from .types import scalar_type
 
 
-def emit_global(item: GlobalVar, context: Any) -> None:
+def emit_global(item: GlobalVar, context: Any, *, shares_start: bool = False) -> None:
     """Write one global at the insertion point.
+
+    With `shares_start` an initializer gives it its first value: another global starts with the same.
 
     Raises:
         UnsupportedTypeError: the compiler cannot store the value.
     """
     try:
-        _emit_global(item, context)
+        _emit_global(item, context, shares_start)
     except UnsupportedTypeError as error:
         error.name_place(f"@{item.symbol}")
         raise
 
 
-def _emit_global(item: GlobalVar, context: Any) -> None:
+def _emit_global(item: GlobalVar, context: Any, shares_start: bool) -> None:
     global_type = type_of(item.type, context)
+    if shares_start and isinstance(item.initial, Uninitialized):
+        initial_value = _zero(item.type, global_type, context)
+    else:
+        initial_value = _initial_value(item, global_type, context)
     attributes = {
         "sym_name": ir.StringAttr.get(item.symbol),
         "sym_visibility": ir.StringAttr.get("private"),
         "type": ir.TypeAttr.get(global_type),
-        "initial_value": _initial_value(item, global_type, context),
     }
+    if not shares_start:
+        attributes["initial_value"] = initial_value
     if item.mutable:
         attributes["is_mutable"] = ir.UnitAttr.get()
     ir.Operation.create("util.global", attributes=attributes)
+    if shares_start:
+        emit_initializer(item, initial_value, global_type, context)
 
 
 def type_of(declared: AbstractValue, context: Any) -> Any:

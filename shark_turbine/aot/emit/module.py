@@ -10,6 +10,7 @@ from shark_turbine.errors import CompileError, TracingError, TurbineError
 from shark_turbine.fx_import import ProgramImporter
 
 from ..program import JitFunction, Program
+from . import own_memory
 from .globals import emit_global
 from .procedures import emit_procedure
 
@@ -28,8 +29,9 @@ def emit_program(program: Program, context: Any = None) -> Any:
         module = ir.Module.create()
         module.operation.attributes["sym_name"] = ir.StringAttr.get(program.name)
         with ir.InsertionPoint(module.body):
+            sharing = own_memory.sharing(program.globals)
             for item in program.globals:
-                emit_global(item, context)
+                emit_global(item, context, shares_start=item.symbol in sharing)
         functions = _import_functions(program, module)
         first_function = next(iter(functions.values()), None)
         place = ir.InsertionPoint(

@@ -3,32 +3,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
 from shark_turbine import dtypes, ir
 from shark_turbine.abi import iree_abi
 
-from ..program import (
+from ..program import JitFunction, Procedure
+from ..step_values import operands_of
+from ..steps import (
     Arithmetic,
+    Block,
     Call,
     Check,
+    Cond,
     Constant,
     DimOf,
-    JitFunction,
     Load,
-    Procedure,
     ScalarOperation,
     ScalarValue,
     Size,
     SizeExpression,
     Step,
     Store,
+    TensorOperation,
+    Trace,
+    While,
 )
 from ..types import AbstractIndex, AbstractScalar, AbstractValue, TensorType, ValueType
 from .bridge import from_torch, to_torch
 from .globals import type_of
 from .scalars import emit_cast, emit_comparison, emit_constant, emit_operation
+from .tensor_operations import TensorEmitter
 from .types import builtin_type
 
 
@@ -54,11 +60,10 @@ def emit_procedure(
         )
         _reflect(function, procedure)
         block = ir.Block.create_at_start(function.body, inputs)
-        with ir.InsertionPoint(block):
-            emitter = _StepEmitter(procedure, symbols, functions, global_types, context)
-            emitter.values.update(enumerate(block.arguments))
-            for step in procedure.steps:
-                emitter.emit(step)
+        emitter = _StepEmitter(procedure, symbols, functions, global_types, context)
+        emitter.values.update(enumerate(block.arguments))
+        last = emitter.emit_steps(procedure.steps, procedure.returned, block)
+        with ir.InsertionPoint(last):
             ir.keep_alive(block.arguments)
             ir.func.ReturnOp([emitter.values[value] for value in procedure.returned])
 
@@ -105,12 +110,77 @@ class _StepEmitter:
     ) -> None:
         self.values: dict[int, Any] = {}
         self._types = procedure.types
+        self._own: set[int] = set()
         self._symbols = symbols
         self._functions = functions
         self._global_types = global_types
         self._context = context
+        self._tensors = TensorEmitter(procedure.types, self.values, self._size, context)
 
-    def emit(self, step: Step) -> None:
+    def emit_steps(self, steps: Sequence[Step], results: Sequence[int], block: Any) -> Any:
+        """Write steps from the end of a block on; return the block in which they end.
+
+        Branches and loops are blocks of the one function, not regions of operations: there globals are
+        read and written as in any code, and updated in place.
+        """
+        for step in steps:
+            match step:
+                case Cond():
+                    block = self._cond(step, block)
+                case While():
+                    block = self._while(step, block)
+                case _:
+                    with ir.InsertionPoint(block):
+                        self._emit(step)
+        with ir.InsertionPoint(block):
+            ir.keep_alive(self.values[value] for value in _used_after_store(steps, results))
+        return block
+
+    def _cond(self, step: Cond, block: Any) -> Any:
+        """Write a branch; return the block that goes on after it."""
+        on_true = block.create_after()
+        on_false = on_true.create_after()
+        after = on_false.create_after(*self._builtin_types(step.results))
+        with ir.InsertionPoint(block):
+            ir.branch_if(self.values[step.predicate], on_true, on_false)
+        for place, inner in ((on_true, step.on_true), (on_false, step.on_false)):
+            self._emit_block(inner, place, after, step.results)
+        self.values.update(zip(step.results, after.arguments, strict=True))
+        return after
+
+    def _while(self, step: While, block: Any) -> Any:
+        """Write a loop; return the block that goes on after it."""
+        types = self._builtin_types(step.results)
+        head = block.create_after(*types)
+        body = head.create_after(*types)
+        after = body.create_after(*types)
+        with ir.InsertionPoint(block):
+            ir.branch(head, [self.values[value] for value in step.initial])
+        self.values.update(zip(step.condition.arguments, head.arguments, strict=True))
+        last = self.emit_steps(step.condition.steps, step.condition.results, head)
+        with ir.InsertionPoint(last):
+            (goes_on,) = step.condition.results
+            carried = list(head.arguments)
+            ir.branch_if(self.values[goes_on], body, after, carried, carried)
+        self.values.update(zip(step.body.arguments, body.arguments, strict=True))
+        self._emit_block(step.body, body, head, step.results)
+        self.values.update(zip(step.results, after.arguments, strict=True))
+        return after
+
+    def _emit_block(self, inner: Block, place: Any, target: Any, results: Sequence[int]) -> None:
+        """Write a block's steps, and go to `target` with its results as values of the given types."""
+        last = self.emit_steps(inner.steps, inner.results, place)
+        with ir.InsertionPoint(last):
+            values = [
+                _cast_tensor(self.values[value], wanted)
+                for value, wanted in zip(inner.results, self._builtin_types(results), strict=True)
+            ]
+            ir.branch(target, values)
+
+    def _builtin_types(self, values: Sequence[int]) -> list[Any]:
+        return [builtin_type(self._types[value], self._context) for value in values]
+
+    def _emit(self, step: Step) -> None:
         match step:
             case Load(result, symbol):
                 self.values[result] = self._load(symbol)
@@ -130,8 +200,16 @@ class _StepEmitter:
                     self._scalar(result),
                     self._context,
                 )
+            case TensorOperation(result, operator):
+                self.values[result] = self._tensors.emit(step)
+                if operator in ("copy", "update"):
+                    self._own.add(result)
+            case Trace():
+                self._tensors.emit_trace(step)
             case Check():
                 self._check(step)
+            case Cond() | While():
+                raise TypeError("emit_steps writes branches and loops")
             case _:
                 assert_never(step)
 
@@ -144,7 +222,8 @@ class _StepEmitter:
 
     def _store(self, symbol: str, value: int) -> None:
         target = type_of(self._global_types[symbol], self._context)
-        ir.store_global(_cast_tensor(self.values[value], target), symbol)
+        stored = _cast_tensor(self.values[value], target)
+        ir.store_global(stored, symbol, is_own=value in self._own)
 
     def _call(self, step: Call) -> None:
         declared = self._symbols[step.symbol]
@@ -200,6 +279,17 @@ class _StepEmitter:
         if not isinstance(kind, AbstractScalar):
             raise TypeError(f"value %{value} is no scalar: {kind}")
         return kind
+
+
+def _used_after_store(steps: Sequence[Step], results: Sequence[int]) -> list[int]:
+    """Return the values that are stored in a global and used later: nothing may be written over them."""
+    stored: dict[int, None] = {}
+    used: set[int] = set(results)
+    for step in reversed(steps):
+        if isinstance(step, Store) and step.value in used:
+            stored[step.value] = None
+        used.update(operands_of(step))
+    return list(stored)
 
 
 def _cast_tensor(value: Any, target: Any) -> Any:

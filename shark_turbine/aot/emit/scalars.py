@@ -11,6 +11,7 @@ from ..types import AbstractF32, AbstractI32, AbstractI64, AbstractScalar
 from .types import scalar_type
 
 _INTEGER = {"+": "arith.addi", "-": "arith.subi", "*": "arith.muli", "//": "arith.floordivsi"}
+_BITWISE = {"&": "arith.andi", "|": "arith.ori", "^": "arith.xori"}
 _FLOAT = {"+": "arith.addf", "-": "arith.subf", "*": "arith.mulf", "/": "arith.divf"}
 # Predicates of arith.cmpi (signed) and arith.cmpf (ordered; != is unordered, as in Python).
 _COMPARE_INTEGER = {"==": 0, "!=": 1, "<": 2, "<=": 3, ">": 4, ">=": 5}
@@ -38,7 +39,9 @@ def emit_operation(
     value_type = scalar_type(kind, context)
     if operator == "%":
         return _emit_modulo(operands[0], operands[1], value_type)
-    names = _FLOAT if kind.is_float else _INTEGER
+    if operator == "abs":
+        return _emit_absolute(operands[0], kind, context)
+    names = _FLOAT if kind.is_float else {**_INTEGER, **_BITWISE}
     return _create(names[operator], value_type, operands)
 
 
@@ -120,6 +123,17 @@ def _emit_to_float(value: Any, source: AbstractScalar, target: AbstractScalar, c
     scale = emit_constant(65536.0, target, context)
     scaled = _create("arith.mulf", scalar_type(target, context), (halves[0], scale))
     return _create("arith.addf", scalar_type(target, context), (scaled, halves[1]))
+
+
+def _emit_absolute(value: Any, kind: AbstractScalar, context: Any) -> Any:
+    """Write the distance from zero; a comparison and a choice are what IREE's VM has for all types."""
+    kind_type = scalar_type(kind, context)
+    if kind.is_float:
+        return _create("math.absf", kind_type, (value,))
+    zero = emit_constant(0, kind, context)
+    negated = _create("arith.subi", kind_type, (zero, value))
+    is_negative = emit_comparison("<", value, zero, kind, context)
+    return _create("arith.select", kind_type, (is_negative, negated, value))
 
 
 def _emit_modulo(left: Any, right: Any, value_type: Any) -> Any:

@@ -22,6 +22,11 @@ def builtin_type(value_type: ValueType, context: Any) -> Any:
     return ir.tensor_type(dtypes.from_torch(value_type.dtype), static_shape(value_type), context)
 
 
+def element_type(value_type: TensorType, context: Any) -> Any:
+    """Return the builtin type of a tensor's elements."""
+    return ir.Type.parse(dtypes.from_torch(value_type.dtype).mlir, context)
+
+
 def static_shape(value_type: TensorType) -> list[int | None]:
     """Return the sizes of a tensor type; None where dynamic."""
     return [dim if isinstance(dim, int) else None for dim in value_type.shape]

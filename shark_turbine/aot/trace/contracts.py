@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from shark_turbine.errors import SourceLocation
 
 from ..dims import Dim, DimConstraint, DimPlan, DimRange, DimVar
-from ..program import Check, DimOf, ScalarValue
+from ..steps import Check, DimOf, ScalarValue
 
 
 class Contracts:
@@ -22,10 +23,22 @@ class Contracts:
         self.plan = DimPlan()
         self._procedure = procedure
         self._named: dict[str, DimVar] = {}
-        self._sources: dict[int, DimOf] = {}
+        self._sources: dict[int, DimOf | ScalarValue] = {}
         self._labels: dict[int, str] = {}
         self._arguments: list[tuple[DimVar, DimOf, str]] = []
         self._argument_count = 0
+        self._depth = 0
+
+    @contextmanager
+    def block(self) -> Iterator[None]:
+        """Keep what is constrained inside a block that may not run: a fact, and a check, of it alone."""
+        known = self.plan.facts()
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            self.plan.restore(known)
 
     def argument_dim(self, name: str, axis: int, declared: str | None) -> DimVar:
         """Make (or find, by its declared name) the dim of an argument."""
@@ -53,11 +66,16 @@ class Contracts:
             if not self._argument_count:
                 self._arguments.append((dim, source, f"{name}.shape[{axis}]"))
 
+    def locate_size(self, dim: DimVar, value: int, name: str) -> None:
+        """Note that a dim is the number that a scalar of type index holds."""
+        self._sources[dim.id] = ScalarValue(value)
+        self._labels[dim.id] = name
+
     def seal_arguments(self, count: int) -> None:
         """All arguments are known: values from `count` on are made inside."""
         self._argument_count = max(count, 1)
 
-    def source_of(self, dim: DimVar) -> DimOf:
+    def source_of(self, dim: DimVar) -> DimOf | ScalarValue:
         """Return a place where the dim can be measured."""
         return self._sources.get(dim.id) or self._sources[self.plan.root(dim).id]
 
@@ -110,13 +128,17 @@ class Contracts:
         return checks
 
     def _is_argument(self, dim: DimVar) -> bool:
-        return self.source_of(dim).value < self._argument_count
+        source = self.source_of(dim)
+        is_argument = isinstance(source, DimOf) and source.value < self._argument_count
+        return is_argument and not self._depth
 
     def _equal(self, left: DimVar, right: DimVar) -> Check:
         message = f"{self._procedure}: {self._labels[left.id]} must equal {self._labels[right.id]}"
         return Check(self._sources[left.id], "==", self._sources[right.id], message)
 
-    def _in_range(self, source: DimOf, label: str, bounds: DimRange) -> Iterator[Check]:
+    def _in_range(
+        self, source: DimOf | ScalarValue, label: str, bounds: DimRange
+    ) -> Iterator[Check]:
         if bounds.fixed is not None:
             message = f"{self._procedure}: {label} must be {bounds.fixed}"
             yield Check(source, "==", bounds.fixed, message)

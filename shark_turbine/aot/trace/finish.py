@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, assert_never
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from shark_turbine import dtypes, trees
 from shark_turbine.errors import TracingError
@@ -20,26 +19,26 @@ from shark_turbine.signature import (
 )
 
 from ..dims import DimVar
-from ..program import (
-    Arithmetic,
-    Call,
+from ..program import Procedure
+from ..step_values import blocks_of, operands_of, rename_step, results_of, with_blocks
+from ..steps import (
+    Block,
     Check,
     Constant,
-    DimOf,
     Load,
-    Procedure,
     ScalarOperation,
-    ScalarValue,
     Size,
-    SizeExpression,
     Step,
-    Store,
+    TensorOperation,
 )
 from ..types import AbstractScalar, TensorType, ValueType
+from .old_values import keep_old_values
 from .values import ScalarProxy, TensorProxy
 
 if TYPE_CHECKING:
     from .procedure import ProcedureRecorder
+
+_PURE = (Load, Constant, Size, ScalarOperation, TensorOperation)
 
 
 def finish_procedure(recorder: ProcedureRecorder, result: Any) -> Procedure:
@@ -54,9 +53,17 @@ def finish_procedure(recorder: ProcedureRecorder, result: Any) -> Procedure:
     entry = recorder.contracts.entry_checks()
     count = sum(len(trees.leaves(parameter.value)) for parameter in recorder.spec.parameters)
     steps = _without_unused([*entry, *recorder.steps], returned)
+    steps = list(
+        keep_old_values(
+            steps,
+            returned,
+            _mutable_tensors(recorder),
+            lambda v: recorder.new_value(recorder.types[v]),
+        )
+    )
     number = _numbering(count, steps)
     types = [recorder.types[old] for old in sorted(number, key=lambda old: number[old])]
-    kept = [_rename(step, number) for step in steps]
+    kept = [rename_step(step, number.__getitem__) for step in steps]
     kept_returned = tuple(number[value] for value in returned)
     root_types = tuple(_with_roots(recorder, value_type) for value_type in types)
     return Procedure(
@@ -67,6 +74,13 @@ def finish_procedure(recorder: ProcedureRecorder, result: Any) -> Procedure:
         returned=kept_returned,
         location=recorder.spec.location,
     )
+
+
+def _mutable_tensors(recorder: ProcedureRecorder) -> set[str]:
+    specs = recorder.module.globals.values()
+    return {
+        spec.symbol for spec in specs if spec.mutable and not isinstance(spec.type, AbstractScalar)
+    }
 
 
 def _returned_leaf(recorder: ProcedureRecorder, leaf: Any, returned: list[int]) -> int | None:
@@ -135,97 +149,41 @@ def _with_roots(recorder: ProcedureRecorder, value_type: ValueType) -> ValueType
     return TensorType(value_type.dtype, shape)
 
 
-def _without_unused(steps: list[Step], returned: list[int]) -> list[Step]:
-    """Drop reads and numbers that nothing uses."""
+def _without_unused(steps: Sequence[Step], returned: Iterable[int]) -> list[Step]:
+    """Drop reads, numbers and tensor operations that nothing uses."""
     used = set(returned)
     kept: list[Step] = []
     for step in reversed(steps):
-        pure = isinstance(step, (Load, Constant, Size, ScalarOperation))
-        if pure and step.result not in used:
+        if isinstance(step, _PURE) and step.result not in used:
             continue
-        used.update(_operands(step))
-        kept.append(step)
+        slimmed = with_blocks(
+            step,
+            [
+                Block(
+                    block.arguments,
+                    tuple(_without_unused(block.steps, block.results)),
+                    block.results,
+                )
+                for block in blocks_of(step)
+            ],
+        )
+        used.update(operands_of(slimmed))
+        kept.append(slimmed)
     return kept[::-1]
 
 
-def _operands(step: Step) -> list[int]:
-    match step:
-        case Store(_, value):
-            return [value]
-        case Call(_, _, arguments):
-            return list(arguments)
-        case Size(_, source):
-            return [source.value]
-        case ScalarOperation(_, _, operands):
-            return list(operands)
-        case Check(left, _, right, _):
-            return [*_measured(left), *_measured(right)]
-        case Load() | Constant():
-            return []
-        case _:
-            assert_never(step)
-
-
-def _measured(expression: SizeExpression) -> list[int]:
-    match expression:
-        case int():
-            return []
-        case DimOf(value, _) | ScalarValue(value):
-            return [value]
-        case Arithmetic(_, left, right):
-            return [*_measured(left), *_measured(right)]
-        case _:
-            assert_never(expression)
-
-
-def _numbering(argument_count: int, steps: list[Step]) -> dict[int, int]:
+def _numbering(argument_count: int, steps: Iterable[Step]) -> dict[int, int]:
+    """Give values numbers in the order of the program's window."""
     number = {value: value for value in range(argument_count)}
-    for step in steps:
-        match step:
-            case Call(results, _, _):
-                for result in results:
-                    number[result] = len(number)
-            case Load(result, _) | Constant(result, _) | Size(result, _):
-                number[result] = len(number)
-            case ScalarOperation(result, _, _):
-                number[result] = len(number)
-            case _:
-                pass
+    _number_steps(steps, number)
     return number
 
 
-def _rename(step: Step, number: dict[int, int]) -> Step:
-    def size(expression: SizeExpression) -> SizeExpression:
-        match expression:
-            case int():
-                return expression
-            case DimOf(value, axis):
-                return DimOf(number[value], axis)
-            case ScalarValue(value):
-                return ScalarValue(number[value])
-            case Arithmetic(operator, left, right):
-                return Arithmetic(operator, size(left), size(right))
-            case _:
-                assert_never(expression)
-
-    match step:
-        case Load() | Constant():
-            return dataclasses.replace(step, result=number[step.result])
-        case Store():
-            return dataclasses.replace(step, value=number[step.value])
-        case Call(results, symbol, arguments):
-            return Call(
-                tuple(number[value] for value in results),
-                symbol,
-                tuple(number[value] for value in arguments),
-            )
-        case Size(result, source):
-            return Size(number[result], DimOf(number[source.value], source.axis))
-        case ScalarOperation(result, operator, operands):
-            return ScalarOperation(
-                number[result], operator, tuple(number[value] for value in operands)
-            )
-        case Check(left, relation, right, message):
-            return Check(size(left), relation, size(right), message)
-        case _:
-            assert_never(step)
+def _number_steps(steps: Iterable[Step], number: dict[int, int]) -> None:
+    for step in steps:
+        for result in results_of(step):
+            number[result] = len(number)
+        for block in blocks_of(step):
+            for argument in block.arguments:
+                number[argument] = len(number)
+            _number_steps(block.steps, number)

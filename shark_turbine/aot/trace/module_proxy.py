@@ -41,14 +41,7 @@ class ModuleProxy:
             case Helper():
                 return lambda *args, **kwargs: member.function(self, *args, **kwargs)
             case ProcedureSpec():
-                raise TracingError(
-                    f"self.{name} is an exported method; a procedure cannot call another",
-                    where=recorder.where,
-                    location=recorder.user_location(),
-                    got=f"self.{name}",
-                    expected="jittables, globals, and methods whose name starts with _",
-                    fix=f"move what both need into a method called _{name}",
-                )
+                return lambda *args, **kwargs: recorder.call_procedure(member, args, kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
         recorder: ProcedureRecorder = object.__getattribute__(self, "_ModuleProxy__recorder")

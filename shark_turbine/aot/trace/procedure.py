@@ -3,32 +3,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from shark_turbine import trees
 from shark_turbine.errors import SourceLocation, TracingError, TurbineError
 
 from .. import recorder
-from ..dims import DimConstraint, DimVar, DynamicDim
-from ..program import Call, Constant, Load, Procedure, ScalarOperation, Size, Step, Store
+from ..dims import DimConstraint
+from ..program import Procedure
 from ..spec import GlobalSpec, Jittable, Member, ProcedureSpec, ProgramSpec
+from ..steps import Constant, DimOf, Load, ScalarOperation, Size, Step, Store
 from ..types import AbstractIndex, AbstractScalar, TensorType, ValueType
-from . import scalars, stores
-from .call_checks import check_call
-from .capture import CallShape, Captured, Known, known
+from . import calls, control_flow, procedure_calls, scalars, stores, tensor_operations
 from .contracts import Contracts
-from .decisions import number_ranges
-from .export_errors import CallDescription, user_line
+from .export_errors import user_line
 from .finish import finish_procedure
-from .graph_types import ConstantOutput, ResultIndex
 from .module_proxy import ModuleProxy, plain
-from .values import ScalarProxy, TensorProxy
+from .scalar_dims import ScalarDims
+from .values import Proxy, ScalarProxy, TensorProxy
 
 if TYPE_CHECKING:
     from .module import ModuleRecorder
-
-Proxy = TensorProxy | ScalarProxy
 
 
 class ProcedureRecorder:
@@ -41,6 +40,11 @@ class ProcedureRecorder:
         self.types: list[ValueType] = []
         self.steps: list[Step] = []
         self.contracts = Contracts(spec.name)
+        self.dims = ScalarDims(self)
+        self.calling: list[ProcedureSpec] = [spec]
+        self._blocks = [0]
+        self._block_count = 0
+        self._block_of: list[int] = []
 
     def record(self) -> Procedure:
         """Run the method and return what it did."""
@@ -96,22 +100,51 @@ class ProcedureRecorder:
         return TensorProxy(self, value, value_type, name)
 
     def owned(self, leaves: list[Any]) -> list[Any]:
-        """Refuse stand-ins of another procedure: their values mean nothing in this one."""
+        """Refuse stand-ins of another procedure, or of a block that is over: they mean nothing here."""
         for leaf in leaves:
-            if isinstance(leaf, (TensorProxy, ScalarProxy)) and leaf._recorder is not self:
-                raise TracingError(
-                    f"{leaf._name} belongs to another procedure, {leaf._recorder.where}",
-                    where=self.where,
-                    location=self.user_location(),
-                    got=f"{leaf._name}: {leaf.type}",
-                    expected="values that this procedure was given, read or computed",
-                    fix="compute it here too, or keep it in a mutable global",
+            if not isinstance(leaf, (TensorProxy, ScalarProxy)):
+                continue
+            if leaf._recorder is not self:
+                owner = f"another procedure, {leaf._recorder.where}"
+                fix = "compute it here too, or keep it in a mutable global"
+            elif self._block_of[leaf.value] not in self._blocks:
+                owner = "a branch or loop body that is over"
+                fix = (
+                    "return it from that function: aot.cond and the loops give back what it returns"
                 )
+            else:
+                continue
+            raise TracingError(
+                f"{leaf._name} belongs to {owner}",
+                where=self.where,
+                location=self.user_location(),
+                got=f"{leaf._name}: {leaf.type}",
+                expected="values that this procedure was given, read or computed",
+                fix=fix,
+            )
         return leaves
+
+    def is_of_this_block(self, proxy: Proxy) -> bool:
+        """Say whether a value was made in the block that is being recorded, not in one around it."""
+        return self._block_of[proxy.value] == self._blocks[-1]
+
+    @contextmanager
+    def block(self) -> Iterator[list[Step]]:
+        """Record the steps of a branch or a loop body, which may not run; gives their list."""
+        outer, self.steps = self.steps, []
+        self._block_count += 1
+        self._blocks.append(self._block_count)
+        try:
+            with self.contracts.block(), self.dims.block():
+                yield self.steps
+        finally:
+            self._blocks.pop()
+            self.steps = outer
 
     def new_value(self, value_type: ValueType) -> int:
         """Return the id of a new value."""
         self.types.append(value_type)
+        self._block_of.append(self._blocks[-1])
         return len(self.types) - 1
 
     def user_location(self) -> SourceLocation | None:
@@ -169,11 +202,13 @@ class ProcedureRecorder:
 
     def size_of(self, tensor: TensorProxy, axis: int) -> int | ScalarProxy:
         dim = tensor.type.shape[axis]
-        if isinstance(dim, int):
-            return dim
+        return dim if isinstance(dim, int) else self.dims.scalar_of(dim)
+
+    def measure(self, source: DimOf, name: str) -> ScalarProxy:
+        """Read a size."""
         result = self.new_value(AbstractIndex)
-        self.steps.append(Size(result, self.contracts.source_of(dim)))
-        return ScalarProxy(self, result, AbstractIndex, f"{dim.name}")
+        self.steps.append(Size(result, source))
+        return ScalarProxy(self, result, AbstractIndex, name)
 
     def scalar_operation(self, operator: str, *operands: Any) -> ScalarProxy:
         return scalars.record_operation(self, operator, operands)
@@ -186,7 +221,7 @@ class ProcedureRecorder:
         self.steps.append(ScalarOperation(result, operator, ids))
         return ScalarProxy(self, result, value_type, "a computed number")
 
-    # Calls.
+    # Calls, branches and loops, operations on tensors.
 
     def call_jittable(
         self,
@@ -195,165 +230,57 @@ class ProcedureRecorder:
         kwargs: Mapping[str, Any],
         constraints: Sequence[DimConstraint],
     ) -> Any:
-        """Record a call: capture the function for these types, or reuse it."""
-        location = self.user_location()
-        arguments = plain((tuple(args), dict(kwargs)))
-        declared = jittable.constraints(*args, **kwargs) if jittable.constraints else ()
-        self._constrain(declared, location)
-        self._constrain(constraints, location)
-        leaves = self.owned(trees.leaves(arguments))
-        check_call(jittable, args, kwargs, self.where, location)
-        shape, values = self._call_shape(arguments, leaves)
-        description = CallDescription(
-            self.where, jittable.name, location, shape.dim_names, shape.ranges
-        )
-        captured = self.module.capture(jittable, shape, description)
-        proxies = [leaf for leaf in leaves if isinstance(leaf, (TensorProxy, ScalarProxy))]
-        for proxy, bounds in zip(proxies, number_ranges(captured.function.program), strict=True):
-            if isinstance(proxy, ScalarProxy) and proxy.type == AbstractIndex:
-                self.steps.extend(self.contracts.check_index(proxy.value, jittable.name, bounds))
-        return self._append_call(captured, values, proxies, jittable.name)
+        return calls.record_jittable_call(self, jittable, args, kwargs, constraints)
 
     def call_program(
         self, spec: ProgramSpec, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
-        """Record a call of a private ExportedProgram."""
-        captured = self.module.program(spec)
-        leaves = self.owned(trees.leaves(plain((tuple(args), dict(kwargs)))))
-        proxies = [leaf for leaf in leaves if isinstance(leaf, (TensorProxy, ScalarProxy))]
-        stores.check_program_arguments(self, spec, captured, proxies)
-        return self._append_call(captured, [p.value for p in proxies], proxies, spec.name)
+        return calls.record_program_call(self, spec, args, kwargs)
 
-    def _constrain(self, given: Sequence[Any], location: SourceLocation | None) -> None:
-        for constraint in given if isinstance(given, (list, tuple)) else [[given]]:
-            if isinstance(constraint, DynamicDim):
-                continue
-            if not isinstance(constraint, DimConstraint):
-                raise TracingError(
-                    "constraints= takes comparisons of dynamic dims",
-                    where=self.where,
-                    location=location,
-                    got=", ".join(str(one) for one in constraint)
-                    if isinstance(constraint, (list, tuple))
-                    else repr(constraint),
-                    expected="a list of comparisons, or bare dynamic dims",
-                    fix="constraints=[a.dynamic_dim(0) == b.dynamic_dim(0)]",
-                )
-            try:
-                self.steps.extend(self.contracts.add(constraint, location))
-            except TurbineError as error:
-                error.name_place(self.where, location)
-                raise
-
-    def _call_shape(self, arguments: Any, leaves: Sequence[Any]) -> tuple[CallShape, list[int]]:
-        """Describe a call: dims are numbered in order of appearance, equal ones alike."""
-        numbering: dict[DimVar, DimVar] = {}
-        described: list[ValueType | Known] = []
-        values: list[int] = []
-        for leaf in leaves:
-            if not isinstance(leaf, (TensorProxy, ScalarProxy)):
-                described.append(known(leaf))
-                continue
-            values.append(leaf.value)
-            described.append(self._canonical(leaf.type, numbering))
-        shape = CallShape(
-            structure=trees.unflatten(arguments, range(len(leaves))),
-            leaves=tuple(described),
-            ranges=tuple(self.contracts.plan.range_of(dim) for dim in numbering),
-            dim_names=tuple(dim.name for dim in numbering),
-        )
-        return shape, values
-
-    def _canonical(self, value_type: ValueType, numbering: dict[DimVar, DimVar]) -> ValueType:
-        if isinstance(value_type, AbstractScalar):
-            return value_type
-        dims = []
-        for dim in value_type.shape:
-            resolved = self.contracts.plan.resolve(dim)
-            if isinstance(resolved, DimVar):
-                resolved = numbering.setdefault(resolved, DimVar(len(numbering), resolved.name))
-            dims.append(resolved)
-        return TensorType(value_type.dtype, tuple(dims))
-
-    def _append_call(
-        self, captured: Captured, values: Sequence[int], proxies: Sequence[Proxy], name: str
+    def call_procedure(
+        self, spec: ProcedureSpec, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
-        """Append the call and make stand-ins for its results, their dims in this procedure."""
-        known_dims = self._argument_dims(captured, proxies)
-        results: list[Proxy] = []
-        for result_type in captured.function.results:
-            results.append(self._result(result_type, known_dims, name))
-        ids = tuple(result.value for result in results)
-        self.steps.append(Call(ids, captured.function.symbol, tuple(values)))
-        for argument, index in captured.mutated:
-            self._rebind(proxies, argument, results[index].value, name)
-        return trees.map_leaves(lambda leaf: _result_leaf(leaf, results), captured.structure)
+        return procedure_calls.record_procedure_call(self, spec, args, kwargs)
 
-    def _rebind(self, proxies: Sequence[Proxy], argument: int, value: int, name: str) -> None:
-        """Have a stand-in that a function changed in place hold the new value, and its global too."""
-        proxy = proxies[argument]
-        for other in (*proxies[:argument], *proxies[argument + 1 :]):
-            if other is proxy or (other._symbol is not None and other._symbol == proxy._symbol):
-                raise TracingError(
-                    f"{name} changes {proxy._name} in place, and is given it twice",
-                    where=self.where,
-                    location=self.user_location(),
-                    got=f"{proxy._name} as two arguments of {name}",
-                    expected="a tensor that is changed in place as one argument",
-                    fix="write out of place in the jittable, and return the new tensor",
-                )
-        is_state = self._is_current(proxy)
-        proxy.value = value
-        if is_state:
-            self.set_global(proxy._symbol, proxy._name, proxy)
+    def record_cond(
+        self,
+        predicate: Any,
+        true_fn: Callable[..., Any],
+        false_fn: Callable[..., Any],
+        operands: Sequence[Any],
+    ) -> Any:
+        return control_flow.record_cond(self, predicate, true_fn, false_fn, operands)
 
-    def _is_current(self, proxy: Proxy) -> bool:
-        """Say whether a stand-in is what its global holds by now."""
-        for step in reversed(self.steps):
-            match step:
-                case Store(symbol, value) if symbol == proxy._symbol:
-                    return value == proxy.value
-                case Load(result, _) if result == proxy.value:
-                    return True
-                case _:
-                    pass
-        return False
+    def record_while(
+        self, cond_fn: Callable[..., Any], body_fn: Callable[..., Any], carried: Sequence[Any]
+    ) -> Any:
+        return control_flow.record_while(self, cond_fn, body_fn, carried)
 
-    def _argument_dims(
-        self, captured: Captured, proxies: Sequence[Proxy]
-    ) -> dict[DimVar, int | DimVar]:
-        pairs = [
-            pair
-            for declared, proxy in zip(captured.function.parameters, proxies, strict=True)
-            if isinstance(declared, TensorType) and isinstance(proxy, TensorProxy)
-            for pair in zip(declared.shape, proxy.type.shape, strict=True)
-        ]
-        dims: dict[DimVar, int | DimVar] = {}
-        for inner, outer in pairs:
-            if isinstance(inner, DimVar):
-                dims.setdefault(inner, outer)
-        return dims
+    def record_fori(
+        self, lower: Any, upper: Any, body_fn: Callable[[Any, Any], Any], initial: Any
+    ) -> Any:
+        return control_flow.record_fori(self, lower, upper, body_fn, initial)
 
-    def _result(self, result_type: ValueType, dims: dict[DimVar, int | DimVar], name: str) -> Proxy:
-        if isinstance(result_type, AbstractScalar):
-            return ScalarProxy(self, self.new_value(result_type), result_type, f"{name}(...)")
-        label = f"{name}(...)"
-        shape: list[int | DimVar] = []
-        for axis, dim in enumerate(result_type.shape):
-            if isinstance(dim, DimVar) and dim not in dims:
-                dims[dim] = self.contracts.plan.new(f"{label}.dynamic_dim({axis})")
-            shape.append(dims[dim] if isinstance(dim, DimVar) else dim)
-        value_type = TensorType(result_type.dtype, tuple(shape))
-        value = self.new_value(value_type)
-        self.contracts.locate(value, label, value_type.shape)
-        return TensorProxy(self, value, value_type, label)
+    def tensor_dim(self, tensor: Any, axis: int, kind: AbstractScalar | None) -> Any:
+        return tensor_operations.record_dim(self, tensor, axis, kind)
 
+    def tensor_empty(self, dims: Sequence[Any], dtype: torch.dtype) -> Any:
+        return tensor_operations.record_empty(self, dims, dtype)
 
-def _result_leaf(leaf: Any, results: Sequence[Proxy]) -> Any:
-    match leaf:
-        case ResultIndex(index):
-            return results[index]
-        case ConstantOutput(value):
-            return value
-        case _:
-            return leaf
+    def tensor_splat(self, dims: Sequence[Any], value: Any, dtype: torch.dtype) -> Any:
+        return tensor_operations.record_splat(self, dims, value, dtype)
+
+    def tensor_reshape(self, tensor: Any, dims: Sequence[Any]) -> Any:
+        return tensor_operations.record_reshape(self, tensor, dims)
+
+    def tensor_slice(self, tensor: Any, indices: Sequence[Any]) -> Any:
+        return tensor_operations.record_slice(self, tensor, indices)
+
+    def tensor_update(self, target: Any, update: Any, start: Sequence[Any]) -> Any:
+        return tensor_operations.record_update(self, target, update, start)
+
+    def tensor_load(self, tensor: Any, indices: Sequence[Any]) -> Any:
+        return tensor_operations.record_load(self, tensor, indices)
+
+    def tensor_trace(self, key: str, tensors: Sequence[Any]) -> None:
+        tensor_operations.record_trace(self, key, tensors)

@@ -15,8 +15,9 @@ from shark_turbine.errors import TracingError, UnsupportedTypeError
 from shark_turbine.signature import Argument, Constant, FunctionSignature, Leaf, Parameter, Tree
 
 from ..dims import DimVar
-from ..program import Call, DimOf, JitFunction, Procedure, ScalarValue
+from ..program import JitFunction, Procedure
 from ..spec import GlobalSpec, Inline, ProgramSpec, tensor_identity
+from ..steps import Call, DimOf, ScalarValue
 from ..types import AbstractTensor, ValueType
 from .capture import Captured
 from .captured_state import WRITES_STATE
@@ -125,7 +126,7 @@ def export_procedure(spec: ProgramSpec, captured: Captured, where: str) -> Proce
         results=tuple(flat_type(types[value], dim_name) for value in returned),
         contracts=tuple(dict.fromkeys(check.message for check in checks)),
     )
-    call = Call(results, function.symbol, tuple(range(count)))
+    call = Call(results, function.symbol, tuple(range(count)), function.stores)
     return Procedure(
         symbol=spec.name,
         signature=signature,

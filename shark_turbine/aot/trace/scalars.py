@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from shark_turbine.errors import TracingError
 
-from ..program import Check, ScalarValue
+from ..steps import Check, ScalarValue
 from ..types import (
     AbstractBool,
     AbstractF64,
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 _COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 _DIVISIONS = ("//", "%")
-_ORDER = ("bool", "i32", "i64", "index", "f32", "f64")
+_BITWISE = ("&", "|", "^")
+ORDER = ("bool", "i32", "i64", "index", "f32", "f64")
 
 
 def record_operation(
@@ -38,6 +39,9 @@ def record_operation(
     Raises:
         TracingError: an operand is no number, or a float is used with `//` or `%`.
     """
+    recorder.owned(list(operands))
+    if operator == "abs":
+        return _record_absolute(recorder, operands[0])
     for operand in operands:
         if not isinstance(operand, (ScalarProxy, bool, int, float)):
             raise TracingError(
@@ -48,6 +52,8 @@ def record_operation(
                 expected="scalars of the procedure and Python numbers",
                 fix="compute with tensors in an aot.jittable",
             )
+    if operator in _BITWISE:
+        _check_bitwise(recorder, operator, operands)
     common = _common_type(recorder, operator, operands)
     left, right = (_cast(recorder, operand, common) for operand in operands)
     if operator in _DIVISIONS and not _is_nonzero(operands[1]):
@@ -65,12 +71,15 @@ def _common_type(
     recorder: ProcedureRecorder, operator: str, operands: Sequence[Any]
 ) -> AbstractScalar:
     declared = [operand.type for operand in operands if isinstance(operand, ScalarProxy)]
-    common = max(declared, key=lambda kind: _ORDER.index(kind.name))
+    common = max(declared, key=lambda kind: ORDER.index(kind.name))
     has_float = any(isinstance(operand, float) for operand in operands)
     if (has_float or operator == "/") and not common.is_float:
         common = AbstractF64
     if operator in _COMPARISONS:
         return common
+    if common == AbstractBool and operator in _BITWISE:
+        has_number = any(type(operand) is int for operand in operands)
+        return AbstractI64 if has_number else common
     if common == AbstractBool:
         common = AbstractI64
     if operator in _DIVISIONS and common.is_float:
@@ -105,3 +114,65 @@ def _cast(recorder: ProcedureRecorder, operand: Any, common: AbstractScalar) -> 
     if operand.type == common:
         return operand
     return recorder.append_operation("cast", (operand,), common)
+
+
+def adapted(
+    recorder: ProcedureRecorder, value: Any, kind: AbstractScalar, what: str
+) -> ScalarProxy:
+    """Return a number as a scalar of a given type: whole numbers and floats may be widened.
+
+    Whole numbers of type index and i64 pass for each other.
+
+    Raises:
+        TracingError: it is no number, or not one that the type holds.
+    """
+    if isinstance(value, ScalarProxy):
+        recorder.owned([value])
+        is_wider = (value.type.name, kind.name) in _WIDENED
+        if value.type == kind or is_wider:
+            return _cast(recorder, value, kind)
+    elif isinstance(value, bool):
+        if kind == AbstractBool:
+            return recorder.constant(value, kind)
+    elif isinstance(value, int) and (kind.is_integer or kind.is_float):
+        return _cast(recorder, value, kind)
+    elif isinstance(value, float) and kind.is_float:
+        return recorder.constant(value, kind)
+    is_traced = isinstance(value, ScalarProxy)
+    raise TracingError(
+        f"{what} is no number of type {kind}",
+        where=recorder.where,
+        location=recorder.user_location(),
+        got=f"{value._name}: {value.type}" if is_traced else repr(value),
+        expected=f"a scalar of type {kind}, or a Python number that is one",
+        fix=f"declare the value as aot.{kind!r}" if is_traced else f"pass a number of type {kind}",
+    )
+
+
+_WIDENED = {
+    ("i32", "i64"),
+    ("i32", "index"),
+    ("i64", "index"),
+    ("index", "i64"),
+    ("f32", "f64"),
+}
+
+
+def _record_absolute(recorder: ProcedureRecorder, operand: ScalarProxy) -> ScalarProxy:
+    if operand.type == AbstractBool:
+        operand = _cast(recorder, operand, AbstractI64)
+    return recorder.append_operation("abs", (operand,), operand.type)
+
+
+def _check_bitwise(recorder: ProcedureRecorder, operator: str, operands: Sequence[Any]) -> None:
+    for operand in operands:
+        is_float = isinstance(operand, ScalarProxy) and operand.type.is_float
+        if is_float or isinstance(operand, float):
+            raise TracingError(
+                f"operator {operator} combines bools, or the bits of whole numbers",
+                where=recorder.where,
+                location=recorder.user_location(),
+                got=", ".join(repr(operand) for operand in operands),
+                expected="bools or whole numbers",
+                fix="compare the numbers first: (a < 1) & (b < 1)",
+            )

@@ -11,7 +11,7 @@ import sympy
 
 from shark_turbine.errors import DimensionError
 
-from ..program import Arithmetic, Check, SizeExpression
+from ..steps import Arithmetic, Check, SizeExpression
 
 
 @dataclass(frozen=True, slots=True)

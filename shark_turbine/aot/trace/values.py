@@ -80,6 +80,10 @@ class TensorProxy(_Traced[TensorType]):
         """Return the number of dims."""
         return self.ndim
 
+    def item(self) -> ScalarProxy:
+        """Return the one element of a tensor as a scalar; the artifact waits for it there."""
+        return self._recorder.tensor_load(self, [0] * self.ndim)
+
     def dynamic_dim(self, index: int) -> DynamicDim:
         """Name a dynamic dim, to constrain it: `x.dynamic_dim(0) < 4096`.
 
@@ -215,7 +219,7 @@ class ScalarProxy(_Traced[AbstractScalar]):
             location=self._recorder.user_location(),
             got=f"{self._name}: {self.type}",
             expected="values that are known while the method is traced",
-            fix="choose inside an aot.jittable, with torch.where",
+            fix="aot.cond(pred, true_fn, false_fn); or torch.where, inside an aot.jittable",
         )
 
     def __index__(self) -> NoReturn:
@@ -235,7 +239,7 @@ class ScalarProxy(_Traced[AbstractScalar]):
             where=self._recorder.where,
             location=self._recorder.user_location(),
             got=f"{self._name}: {self.type}",
-            expected="+, -, *, /, //, % and comparisons",
+            expected="+, -, *, /, //, %, &, |, ^, ~, abs() and comparisons",
             fix="pass it to an aot.jittable, and compute there",
         )
 
@@ -243,6 +247,15 @@ class ScalarProxy(_Traced[AbstractScalar]):
 
     def __neg__(self) -> ScalarProxy:
         return self._recorder.scalar_operation("*", self, -1)
+
+    def __pos__(self) -> ScalarProxy:
+        return self
+
+    def __abs__(self) -> ScalarProxy:
+        return self._recorder.scalar_operation("abs", self)
+
+    def __invert__(self) -> ScalarProxy:
+        return self._recorder.scalar_operation("^", self, self.type.name == "bool" or -1)
 
     def __repr__(self) -> str:
         return f"<{self._name}: {self.type}>"
@@ -263,6 +276,9 @@ for _name, _symbol in (
     ("truediv", "/"),
     ("floordiv", "//"),
     ("mod", "%"),
+    ("and", "&"),
+    ("or", "|"),
+    ("xor", "^"),
 ):
     setattr(ScalarProxy, f"__{_name}__", _recording(_symbol, reflected=False))
     setattr(ScalarProxy, f"__r{_name}__", _recording(_symbol, reflected=True))
@@ -278,16 +294,15 @@ for _name, _symbol in (
 for _name, _symbol in (
     ("pow", "**"),
     ("matmul", "@"),
-    ("and", "&"),
-    ("or", "|"),
-    ("xor", "^"),
     ("lshift", "<<"),
     ("rshift", ">>"),
 ):
     setattr(ScalarProxy, f"__{_name}__", _refusing(_symbol))
     setattr(ScalarProxy, f"__r{_name}__", _refusing(_symbol))
-for _name, _symbol in (("invert", "~"), ("abs", "abs()"), ("round", "round()")):
-    setattr(ScalarProxy, f"__{_name}__", _refusing(_symbol))
+ScalarProxy.__round__ = _refusing("round()")  # type: ignore[attr-defined]
+
+
+Proxy = TensorProxy | ScalarProxy
 
 
 def _dynamic_declaration(type: TensorType, axis: int) -> str:

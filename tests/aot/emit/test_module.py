@@ -11,21 +11,19 @@ import torch
 from shark_turbine import ir
 from shark_turbine.aot.dims import DimVar
 from shark_turbine.aot.emit import emit_program, run_import
-from shark_turbine.aot.program import (
+from shark_turbine.aot.program import GlobalVar, Procedure, Program
+from shark_turbine.aot.spec import External, Inline, Uninitialized, Zero
+from shark_turbine.aot.steps import (
     Arithmetic,
     Check,
     Constant,
     DimOf,
-    GlobalVar,
     Load,
-    Procedure,
-    Program,
     ScalarOperation,
     ScalarValue,
     Size,
     Store,
 )
-from shark_turbine.aot.spec import External, Inline, Uninitialized, Zero
 from shark_turbine.aot.types import (
     AbstractBool,
     AbstractF32,
