@@ -15,7 +15,7 @@ from .. import compiler, ir
 from ..errors import DeclarationError, SourceLocation
 from .compiled_module import CompiledModule, CompiledModuleMeta
 from .declare.programs import spec_of_program
-from .emit import run_import, verify
+from .emit import describe_state, run_import, verify, with_accessors
 from .external import describe_parameters, parameter_values
 from .trace.torch_export import export_module
 from .weights import (
@@ -158,6 +158,8 @@ class ExportOutput:
             CompileError: the compiler refused, crashed or took too long; `.diagnostics` say why.
         """
         program = CompiledModule.get_program(self.compiled_module)
+        state = describe_state(CompiledModule.get_spec(self.compiled_module), program)
+        module, state = with_accessors(self.mlir_module, state)
         options: dict[str, Any] = {
             "target_backends": target_backends,
             "target_cpu": target_cpu,
@@ -172,12 +174,13 @@ class ExportOutput:
             "signatures": [procedure.signature for procedure in program.procedures],
             "name": CompiledModule.get_spec(self.compiled_module).label,
             "stateful": program.is_stateful,
+            "state": state,
             "preserves_inputs": True,
             "parameters": describe_parameters(program),
         }
         if not cache:
-            return compiler.compile(self.mlir_module, save_to=save_to, **options)
-        return compiler.compile_cached(self.mlir_module, save_to=save_to, **options)[0]
+            return compiler.compile(module, save_to=save_to, **options)
+        return compiler.compile_cached(module, save_to=save_to, **options)[0]
 
 
 Table = Mapping[Any, Callable[..., Any]]
