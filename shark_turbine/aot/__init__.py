@@ -20,6 +20,7 @@ _HOMES = {
         "jittable",
     ),
     "shark_turbine.aot.exporter": ("ExportOutput", "export"),
+    "shark_turbine.aot.fx_programs": ("FxPrograms", "FxProgramsBuilder"),
     "shark_turbine.aot.params": (
         "ParameterArchive", "ParameterArchiveBuilder", "ParameterArchiveEntry",
         "externalize_module_parameters", "save_module_parameters",

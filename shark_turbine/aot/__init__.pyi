@@ -11,6 +11,7 @@ from .declare import (
     jittable,
 )
 from .exporter import ExportOutput, export
+from .fx_programs import FxPrograms, FxProgramsBuilder
 from .params import (
     ParameterArchive,
     ParameterArchiveBuilder,
@@ -40,6 +41,8 @@ __all__ = [
     "CompiledModule",
     "ExportOutput",
     "ExternalTensorTrait",
+    "FxPrograms",
+    "FxProgramsBuilder",
     "ParameterArchive",
     "ParameterArchiveBuilder",
     "ParameterArchiveEntry",

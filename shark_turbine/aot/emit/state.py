@@ -30,9 +30,7 @@ def describe_state(spec: ModuleSpec, program: Program) -> tuple[StateEntry, ...]
     return tuple(StateEntry(name, item.symbol, _flat(item.type)) for name, item in named.items())
 
 
-def with_accessors(
-    module: Any, state: Sequence[StateEntry]
-) -> tuple[Any, tuple[StateEntry, ...]]:
+def with_accessors(module: Any, state: Sequence[StateEntry]) -> tuple[Any, tuple[StateEntry, ...]]:
     """Return a copy of a module in which each global of the state has a getter and a setter.
 
     Beside it comes the state without what is no global of the module any more: lowering drops what
