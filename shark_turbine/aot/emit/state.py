@@ -19,14 +19,18 @@ def describe_state(spec: ModuleSpec, program: Program) -> tuple[StateEntry, ...]
 
     A global of the class body is called as the user reaches it, `params.classifier.weight`; one that
     an nn.Module or an ExportedProgram brought by its qualified name, `bn.running_mean`. Where two
-    would have one name, the later has its symbol's.
+    would have one name, the later is called `name$1`.
     """
     declared = _declared_names(spec)
     named: dict[str, GlobalVar] = {}
     for item in program.globals:
         if item.mutable:
-            name = declared.get(item.symbol, item.symbol)
-            named[item.symbol if name in named else name] = item
+            name = wanted = declared.get(item.symbol, item.symbol)
+            number = 0
+            while name in named:
+                number += 1
+                name = f"{wanted}${number}"
+            named[name] = item
     return tuple(StateEntry(name, item.symbol, _flat(item.type)) for name, item in named.items())
 
 
