@@ -53,7 +53,11 @@ class FxPrograms:
         }
         with new_file(path) as (file, publish):
             # One call: torch stores memory that tensors share once, and restores the sharing.
-            torch.save(content, file)
+            try:
+                torch.save(content, file)
+            except (OSError, RuntimeError) as error:
+                reason = str(error).splitlines()[0]
+                raise SaveError(f"{path} cannot be written: {reason}") from error
             publish()
 
     @staticmethod
