@@ -14,11 +14,10 @@ import torch
 from .. import compiler, ir
 from ..errors import DeclarationError, SourceLocation
 from .compiled_module import CompiledModule, CompiledModuleMeta
-from .declare.programs import spec_of_program, spec_of_programs
+from .declare.programs import spec_of_program
 from .emit import describe_state, run_import, verify, with_accessors
 from .external import describe_parameters, parameter_values
-from .fx_programs import FxPrograms
-from .spec import ProgramSpec
+from .fx_programs import FxPrograms, spec_of_fx_programs
 from .trace.torch_export import export_module
 from .weights import (
     NameMapper,
@@ -244,7 +243,8 @@ def export(
     if isinstance(mdl, CompiledModule):
         return ExportOutput(mdl)
     if isinstance(mdl, FxPrograms):
-        return _export_programs(mdl, module_name or "module", decomposition_table)
+        spec = spec_of_fx_programs(mdl, module_name or "module", decomposition_table, options)
+        return ExportOutput(CompiledModule.from_spec(spec))
     if example_args and args is not None:
         raise DeclarationError(
             "example arguments are given twice",
@@ -291,32 +291,6 @@ def export(
         dim_names=names,
         external=external_weights(program, mdl, options),
     )
-    return ExportOutput(CompiledModule.from_spec(spec))
-
-
-def _export_programs(
-    programs: FxPrograms, module_name: str, decomposition_table: Table | None
-) -> ExportOutput:
-    if not programs.programs:
-        raise DeclarationError(
-            "there is no entry point to export",
-            where="aot.export",
-            got=repr(programs),
-            expected="one program or more",
-            fix="@fxb.export_program(args=(x,)) above def main(module, x): return module(x)",
-        )
-    members = {
-        name: ProgramSpec(
-            name,
-            program,
-            is_public=True,
-            decomposition_table=decomposition_table,
-            dim_names=programs.dim_names.get(name, {}),
-        )
-        for name, program in programs.programs.items()
-    }
-    label = type(programs).__name__
-    spec = spec_of_programs(members, module_name=module_name, label=label)
     return ExportOutput(CompiledModule.from_spec(spec))
 
 

@@ -16,7 +16,9 @@ import torch
 from shark_turbine.errors import DeclarationError, LoadError, SaveError
 from shark_turbine.files import new_file
 
+from .spec import ModuleSpec, ProgramSpec
 from .trace.torch_export import export_module
+from .weights import WeightOptions, external_weights
 
 FORMAT = "shark_turbine.FxPrograms"
 VERSION = 1
@@ -165,6 +167,40 @@ class FxProgramsBuilder(FxPrograms):
         self.programs[name] = _with_plain_names(program)
         self.dim_names[name] = names
         return self.programs[name]
+
+
+def spec_of_fx_programs(
+    programs: FxPrograms,
+    module_name: str,
+    decomposition_table: Mapping[Any, Callable[..., Any]] | None,
+    weights: WeightOptions,
+) -> ModuleSpec:
+    """Declare a module whose functions are programs; tensors that they share are one global.
+
+    Raises:
+        DeclarationError: there is no program.
+        ParameterError: the weights are not in the checkpoint.
+    """
+    if not programs.programs:
+        raise DeclarationError(
+            "there is no entry point to export",
+            where="aot.export",
+            got=repr(programs),
+            expected="one program or more",
+            fix="@fxb.export_program(args=(x,)) above def main(module, x): return module(x)",
+        )
+    members = {
+        name: ProgramSpec(
+            name,
+            program,
+            is_public=True,
+            decomposition_table=decomposition_table,
+            dim_names=programs.dim_names.get(name, {}),
+            external=external_weights(program, getattr(programs, _ROOT, program), weights),
+        )
+        for name, program in programs.programs.items()
+    }
+    return ModuleSpec(module_name, type(programs).__name__, members, own=tuple(members))
 
 
 def _entry_name(f: Any, name: str | None) -> str:

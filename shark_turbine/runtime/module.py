@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -15,14 +16,14 @@ import torch
 from ..errors import ExecutionError, LoadError, StateError
 from ..signature import FunctionSignature
 from ..versions import installed
-from . import devices, failures, reflection, state
+from . import devices, failures, reflection, state, state_files
 from .artifact import Artifact
 from .devices import Device
 from .function import LoadedFunction
 from .state import IncompatibleKeys
 
 # A function of the module under such a name is what the attribute means.
-_STATE_METHODS = ("state_dict", "load_state_dict", "reset", "fork")
+_STATE_METHODS = ("state_dict", "load_state_dict", "reset", "fork", "save_state", "load_state")
 
 
 class LoadedModule:
@@ -211,6 +212,24 @@ class LoadedModule:
         copy = LoadedModule(self._artifact, self.device, self._providers)
         LoadedModule.load_state_dict(copy, LoadedModule.state_dict(self))
         return copy
+
+    def save_state(self, path: str | os.PathLike[str]) -> None:
+        """Write the state to a safetensors file, whole or not at all.
+
+        Raises:
+            StateError: the vmfb does not say what its state is, or the format lacks a dtype of it.
+            SaveError: the file cannot be written; what was there before is untouched.
+        """
+        state_files.write_state(path, LoadedModule.state_dict(self), self.name)
+
+    def load_state(self, path: str | os.PathLike[str], strict: bool = True) -> IncompatibleKeys:
+        """Copy the state of a file into the module; arguments and results as in `load_state_dict`.
+
+        Raises:
+            ParameterError: the file cannot be read.
+            StateError: it does not hold the state of this module.
+        """
+        return LoadedModule.load_state_dict(self, state_files.read_state(path), strict)
 
     def _known_globals(self) -> state.Globals:
         if self._globals is None:

@@ -191,13 +191,32 @@ def test_a_file_that_cannot_be_written_stays(fxb, tmp_path, monkeypatch):
         file.write(b"half of it")
         raise RuntimeError("the disk is full")
 
-    with monkeypatch.context() as patch, pytest.raises(SaveError, match="the disk is full"):
+    with monkeypatch.context() as patch:
         patch.setattr(torch, "save", fail)
-        fxb.save(path)
+        with pytest.raises(SaveError, match="the disk is full"):
+            fxb.save(path)
     assert path.read_bytes() == b"what was there before"
     assert [*tmp_path.iterdir()] == [path]
     with pytest.raises(SaveError, match="does not exist"):
         fxb.save(tmp_path / "nowhere" / "programs.fx")
+
+
+def test_external_weights(fxb, net, tmp_path):
+    output = aot.export(fxb, weights="external")
+    output.save_parameters(tmp_path / "weights.safetensors")
+    vmfb = output.compile()
+    assert vmfb.size < net.up.weight.nbytes / 4
+    module = rt.load(vmfb, parameters=tmp_path / "weights.safetensors", device="local-sync")
+    x, by = torch.randn(3, WIDTH), torch.ones(3)
+    assert module.add(by, scale=torch.tensor(2.0)) == 6
+    fork = module.fork()
+    module.add(by, scale=torch.tensor(2.0))
+    for loaded, total in ((module, 4.0), (fork, 2.0)):
+        result = loaded.run(x)
+        torch.testing.assert_close(result["y"], net(x), atol=1e-4, rtol=1e-4)
+        assert torch.equal(result["total"], torch.full((3,), total))
+    module.reset()
+    assert (module.run(x)["total"] == 0).all()
 
 
 def test_files_that_hold_no_programs(saved, tmp_path):

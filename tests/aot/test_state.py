@@ -10,11 +10,13 @@ from pathlib import Path
 import iree.runtime as ireert
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 import shark_turbine.aot as aot
 import shark_turbine.runtime as rt
 from shark_turbine import dtypes
+from shark_turbine.errors import ParameterError, SaveError, StateError
 
 # IREE's compiler cannot store complex128 in a module.
 STORED = [row for row in dtypes.TABLE if row.torch != torch.complex128]
@@ -141,6 +143,51 @@ def test_a_fork_goes_its_own_way(everything):
     assert (module.state_dict()["count"], fork.state_dict()["count"]) == (7, 6)
     fork.reset()
     assert (module.state_dict()["count"], fork.state_dict()["count"]) == (7, 5)
+
+
+def test_a_dtype_that_files_do_not_know(everything, tmp_path):
+    module = new_module(everything)
+    path = tmp_path / "state.safetensors"
+    with pytest.raises(StateError, match=r"'wide': torch\.complex128"):
+        module.save_state(path)
+    assert not path.exists()
+
+
+def test_a_state_in_a_file(build, tmp_path):
+    class Numbers(aot.CompiledModule):
+        cache = aot.export_global(torch.zeros(3, dtype=torch.bfloat16), mutable=True)
+        flags = aot.export_global(torch.tensor([True, False]), mutable=True)
+        small = aot.export_global(torch.ones(2).to(torch.float8_e4m3fn), mutable=True)
+        n = aot.export_global(aot.AbstractI64, mutable=True)
+
+        def step(self, x=aot.AbstractTensor(3, dtype=torch.bfloat16)):
+            self.cache = x
+            self.n = self.n + 1
+            return self.n
+
+    built = build(Numbers)
+    path = tmp_path / "state.safetensors"
+    module = new_module(built)
+    module.step(torch.tensor([1.0, 2.0, 3.0], dtype=torch.bfloat16))
+    module.save_state(path)
+    assert [*tmp_path.iterdir()] == [path]
+    other = new_module(built)
+    assert other.load_state(path) == ([], [])
+    assert same(other.state_dict(), module.state_dict())
+    assert other.step(torch.zeros(3, dtype=torch.bfloat16)) == 2
+    assert same(safetensors.torch.load_file(path), module.state_dict())
+    safetensors.torch.save_file({"n": torch.tensor(40), "m": torch.tensor(1)}, path)
+    assert other.load_state(path, strict=False).unexpected_keys == ["m"]
+    assert other.state_dict()["n"] == 40
+    with pytest.raises(StateError, match="missing: 'cache'"):
+        other.load_state(path)
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(ParameterError, match="cut short or damaged"):
+        other.load_state(path)
+    with pytest.raises(ParameterError, match="cannot be read"):
+        other.load_state(tmp_path / "nothing.safetensors")
+    with pytest.raises(SaveError, match="does not exist"):
+        module.save_state(tmp_path / "nowhere" / "state.safetensors")
 
 
 def test_the_exported_module_has_no_accessors(everything):

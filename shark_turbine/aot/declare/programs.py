@@ -41,10 +41,3 @@ def spec_of_program(
         own=(function_name,),
         location=location,
     )
-
-
-def spec_of_programs(
-    members: Mapping[str, ProgramSpec], *, module_name: str, label: str
-) -> ModuleSpec:
-    """Declare a module whose functions are programs; tensors that they share are one global."""
-    return ModuleSpec(name=module_name, label=label, members=members, own=tuple(members))
