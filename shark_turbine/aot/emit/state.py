@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from shark_turbine.signature import StateEntry, ValueType
 from ..program import GlobalVar, Program
 from ..spec import GlobalTree, ModuleSpec
 from ..types import AbstractScalar, AbstractValue
+
+_NUMBER = re.compile(r"\$\d+$")
 
 
 def describe_state(spec: ModuleSpec, program: Program) -> tuple[StateEntry, ...]:
@@ -25,7 +28,8 @@ def describe_state(spec: ModuleSpec, program: Program) -> tuple[StateEntry, ...]
     named: dict[str, GlobalVar] = {}
     for item in program.globals:
         if item.mutable:
-            name = wanted = declared.get(item.symbol, item.symbol)
+            # A symbol that was taken, by a function perhaps, got a number: `total$1`.
+            name = wanted = declared.get(item.symbol, _NUMBER.sub("", item.symbol))
             number = 0
             while name in named:
                 number += 1
