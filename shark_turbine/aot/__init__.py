@@ -21,6 +21,7 @@ _HOMES = {
         "jittable",
     ),
     "shark_turbine.aot.exporter": ("ExportOutput", "export"),
+    "shark_turbine.aot.fx_programs": ("FxPrograms", "FxProgramsBuilder"),
     "shark_turbine.aot.iree_operations": ("IREE",),
     "shark_turbine.aot.params": (
         "ParameterArchive", "ParameterArchiveBuilder", "ParameterArchiveEntry",

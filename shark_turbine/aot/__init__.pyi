@@ -12,6 +12,7 @@ from .declare import (
     jittable,
 )
 from .exporter import ExportOutput, export
+from .fx_programs import FxPrograms, FxProgramsBuilder
 from .iree_operations import IREE
 from .params import (
     ParameterArchive,
@@ -43,6 +44,8 @@ __all__ = [
     "CompiledModule",
     "ExportOutput",
     "ExternalTensorTrait",
+    "FxPrograms",
+    "FxProgramsBuilder",
     "ParameterArchive",
     "ParameterArchiveBuilder",
     "ParameterArchiveEntry",

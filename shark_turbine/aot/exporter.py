@@ -15,8 +15,9 @@ from .. import compiler, ir
 from ..errors import DeclarationError, SourceLocation
 from .compiled_module import CompiledModule, CompiledModuleMeta
 from .declare.programs import spec_of_program
-from .emit import run_import, verify
+from .emit import describe_state, run_import, verify, with_accessors
 from .external import describe_parameters, parameter_values
+from .fx_programs import FxPrograms, spec_of_fx_programs
 from .trace.torch_export import export_module
 from .weights import (
     NameMapper,
@@ -158,6 +159,8 @@ class ExportOutput:
             CompileError: the compiler refused, crashed or took too long; `.diagnostics` say why.
         """
         program = CompiledModule.get_program(self.compiled_module)
+        state = describe_state(CompiledModule.get_spec(self.compiled_module), program)
+        module, state = with_accessors(self.mlir_module, state)
         options: dict[str, Any] = {
             "target_backends": target_backends,
             "target_cpu": target_cpu,
@@ -172,12 +175,13 @@ class ExportOutput:
             "signatures": [procedure.signature for procedure in program.procedures],
             "name": CompiledModule.get_spec(self.compiled_module).label,
             "stateful": program.is_stateful,
+            "state": state,
             "preserves_inputs": True,
             "parameters": describe_parameters(program),
         }
         if not cache:
-            return compiler.compile(self.mlir_module, save_to=save_to, **options)
-        return compiler.compile_cached(self.mlir_module, save_to=save_to, **options)[0]
+            return compiler.compile(module, save_to=save_to, **options)
+        return compiler.compile_cached(module, save_to=save_to, **options)[0]
 
 
 Table = Mapping[Any, Callable[..., Any]]
@@ -201,8 +205,9 @@ def export(
     """Export a PyTorch program to one MLIR module.
 
     Args:
-        mdl: a `torch.nn.Module`, a plain function of tensors, a `torch.export.ExportedProgram`, or
-            a `CompiledModule` class or instance (which bring their own signatures).
+        mdl: a `torch.nn.Module`, a plain function of tensors, a `torch.export.ExportedProgram`,
+            `FxPrograms`, or a `CompiledModule` class or instance (the last four bring their own
+            signatures).
         *example_args: example arguments, as the module is called.
         args: the same as a sequence, instead of `*example_args`.
         kwargs: example keyword arguments.
@@ -237,6 +242,9 @@ def export(
         return ExportOutput(mdl())
     if isinstance(mdl, CompiledModule):
         return ExportOutput(mdl)
+    if isinstance(mdl, FxPrograms):
+        spec = spec_of_fx_programs(mdl, module_name or "module", decomposition_table, options)
+        return ExportOutput(CompiledModule.from_spec(spec))
     if example_args and args is not None:
         raise DeclarationError(
             "example arguments are given twice",

@@ -63,6 +63,7 @@ def key_of(module: Any, options: Options) -> tuple[str, bool]:
     told["parameters"] = None if options.parameters is None else options.parameters()
     told["recipe"] = make_recipe(options.recipe).to_json()
     told["signatures"] = [signature.to_json() for signature in options.signatures]
+    told["state"] = options.state and [entry.to_json() for entry in options.state]
     program, names_files = _digest(module)
     torch_mlir = installed("torch-mlir") if options.lowering == "torch-mlir" else None
     names_cpu = any(flag.startswith("--iree-llvmcpu-target-cpu=") for flag in flags)
