@@ -24,10 +24,10 @@ _PLAIN = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
 def lent_tensors() -> Iterator[None]:
     """Lend tensors to TorchDynamo as long as it exports; the caller holds the lock of tracing."""
     patched = (_builder, "_clone_input"), (_tensor_variable, "get_real_value")
-    originals = [getattr(module, name, None) for module, name in patched]
-    if not all(originals):  # A torch that works in another way copies.
-        yield
+    if not all(hasattr(module, name) for module, name in patched):
+        yield  # A torch that works in another way copies.
         return
+    originals: list[Any] = [getattr(module, name) for module, name in patched]
     clone, real_value = originals
     lent: dict[int, torch.Tensor] = {}
 
