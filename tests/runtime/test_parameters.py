@@ -206,6 +206,14 @@ class TestRefusals:
         problems = refused(one, {f"model.{key}": value for key, value in ALL.items()}).problems
         assert "the keys that are missing are there, with 'model.' before them" in problems
 
+    @pytest.mark.parametrize("check_hashes", [True, False])
+    def test_tied_weights_that_were_torn_apart(self, check_hashes: bool, one: Path) -> None:
+        read(one, {**ALL, "tied": W.clone()}, check_hashes=check_hashes)
+        error = refused(one, {**ALL, "tied": W + 1}, check_hashes=check_hashes)
+        assert error.problems == (
+            "different: 'w' and 'tied' are one tensor in the model, and two here",
+        )
+
     def test_superfluous_is_no_mistake_unless_strict(self, one: Path) -> None:
         read(one, {**ALL, "more": B})
         error = refused(one, {**ALL, "more": B}, strict=True)

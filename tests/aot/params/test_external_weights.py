@@ -224,6 +224,13 @@ class TestCheckpoint:
             "  fix:      name_mapper=lambda name: ... gives the checkpoint's key of a parameter"
         )
 
+    def test_tied_weights_that_the_checkpoint_has_apart(self, net: Net, tmp_path: Path) -> None:
+        path = tmp_path / "model.safetensors"
+        state = {key: value.clone() for key, value in net.state_dict().items()}
+        save_file({**state, "head.weight": state["head.weight"] + 1}, path)
+        with pytest.raises(ParameterError, match=r"'head\.weight' are one tensor in the model"):
+            aot.export(net, IDS, weights=path)
+
     def test_a_checkpoint_in_half_precision(self, net: Net, tmp_path: Path) -> None:
         path = tmp_path / "model.safetensors"
         state = {key: value.bfloat16().clone() for key, value in net.state_dict().items()}
