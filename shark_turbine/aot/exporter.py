@@ -126,6 +126,7 @@ class ExportOutput:
         strip_contracts: bool = False,
         lowering: compiler.Lowering = "iree",
         cache: bool = True,
+        hash_parameters: bool = True,
     ) -> compiler.Vmfb:
         """Compile to a vmfb that runs without PyTorch and without Python.
 
@@ -151,6 +152,9 @@ class ExportOutput:
             cache: take the vmfb from the disk where the same program was compiled with the same
                 options before, and keep it there. Programs with more than 128 MB of weights inside
                 are compiled each time.
+            hash_parameters: note the SHA-256 of each external parameter in the vmfb, which `load`
+                compares with what it is given. It is computed beside the compilation, by all cores,
+                at over a gigabyte a second.
 
         Returns:
             The vmfb. `map_memory()` of it is what `VmModule.wrap_buffer` takes.
@@ -177,7 +181,7 @@ class ExportOutput:
             "stateful": program.is_stateful,
             "state": state,
             "preserves_inputs": True,
-            "parameters": describe_parameters(program),
+            "parameters": describe_parameters(program, with_hashes=hash_parameters),
         }
         if not cache:
             return compiler.compile(module, save_to=save_to, **options)
