@@ -18,6 +18,14 @@ from .params import (
     externalize_module_parameters,
     save_module_parameters,
 )
+from .quantize import (
+    QuantizationReport,
+    Quantized,
+    QuantizedEmbedding,
+    QuantizedLinear,
+    QuantizedWeight,
+    quantize,
+)
 from .traits import ExternalTensorTrait
 from .types import (
     AbstractBool,
@@ -43,6 +51,11 @@ __all__ = [
     "ParameterArchive",
     "ParameterArchiveBuilder",
     "ParameterArchiveEntry",
+    "QuantizationReport",
+    "Quantized",
+    "QuantizedEmbedding",
+    "QuantizedLinear",
+    "QuantizedWeight",
     "abstractify",
     "current_aot_decompositions",
     "export",
@@ -53,5 +66,6 @@ __all__ = [
     "extend_aot_decompositions",
     "externalize_module_parameters",
     "jittable",
+    "quantize",
     "save_module_parameters",
 ]

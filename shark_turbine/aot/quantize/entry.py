@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,16 +20,10 @@ from .stored import Options
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """A quantized program.
-
-    `module` is what was given, an nn.Module or a CompiledModule class, with quantized weights.
-    `tensors` are its stored integers and scales: by the names of the module's `state_dict()`, or by
-    the symbols of the class's globals, and for external ones by their keys in the parameter file.
-    """
+    """A quantized nn.Module or CompiledModule class, and what quantizing it did to the weights."""
 
     module: Any
     report: QuantizationReport
-    tensors: Mapping[str, torch.Tensor]
 
 
 def quantize(
@@ -63,11 +57,9 @@ def quantize(
     """
     options = Options.checked(bits, group_size, filter_fn)
     if isinstance(module, CompiledModuleMeta) and hasattr(module, "_spec"):
-        derived, report, tensors = quantize_class(module, options)
-        return Quantized(derived, report, tensors)
+        return Quantized(*quantize_class(module, options))
     if isinstance(module, torch.nn.Module):
-        copy, report, tensors = quantize_module(module, options)
-        return Quantized(copy, report, tensors)
+        return Quantized(*quantize_module(module, options))
     raise DeclarationError(
         "this cannot be quantized",
         where="aot.quantize",

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from shark_turbine.errors import DeclarationError
 from shark_turbine.quantized import dequantize, quantized_embedding, quantized_linear
 
 from ..spec import tensor_identity
+from ..traits import ExternalTensorTrait
 from .report import QuantizationReport, QuantizedWeight, measure
-from .stored import Options, StoredWeight, store
+from .stored import Options, StoredWeight, nothing_to_quantize, store
 
 
 class _QuantizedLayer(nn.Module):
@@ -89,8 +89,8 @@ class QuantizedEmbedding(_QuantizedLayer):
 
 def quantize_module(
     model: nn.Module, options: Options
-) -> tuple[nn.Module, QuantizationReport, dict[str, torch.Tensor]]:
-    """Return a copy with quantized layers, the report, and the stored tensors by name.
+) -> tuple[nn.Module, QuantizationReport]:
+    """Return a copy with quantized layers, and the report.
 
     Everything that is not replaced is shared with `model`, parameters at least.
 
@@ -105,8 +105,7 @@ def quantize_module(
             continue
         stored = store(weight, names[0], options)
         weights.append(measure(weight, stored, ", ".join(names), options.group_size))
-        qweight = nn.Parameter(stored.data, requires_grad=False)
-        scales = nn.Parameter(stored.scales, requires_grad=False)
+        qweight, scales = _parameters(weight, stored)
         for _, layer in layers:
             replaced[id(layer)] = _replacement(layer, qweight, scales, stored)
     if not weights:
@@ -115,30 +114,8 @@ def quantize_module(
         )
     shared = {id(parameter): parameter for parameter in model.parameters()}
     copied = copy.deepcopy(model, {**shared, **replaced})
-    kept = sum(
-        parameter.nbytes
-        for name, parameter in copied.named_parameters()
-        if not name.endswith((".qweight", ".scales")) and name not in ("qweight", "scales")
-    )
-    tensors = {
-        name: tensor
-        for name, tensor in copied.state_dict().items()
-        if name.rpartition(".")[2] in ("qweight", "scales")
-    }
-    return copied, QuantizationReport(tuple(weights), kept), tensors
-
-
-def nothing_to_quantize(got: str) -> DeclarationError:
-    """Return the error for a program without a weight to quantize."""
-    return DeclarationError(
-        "there is nothing to quantize",
-        where="aot.quantize",
-        got=got,
-        expected="weights of f32, f16 or bf16 that feed linear layers or embeddings, large enough to "
-        "become smaller, and not refused by filter_fn",
-        fix="look at the names that filter_fn gets: "
-        "filter_fn=lambda weight, name: print(name, weight.shape) or True",
-    )
+    kept = sum(p.nbytes for p in copied.parameters() if id(p) in shared)
+    return copied, QuantizationReport(tuple(weights), kept)
 
 
 def _by_weight(model: nn.Module) -> Iterator[list[tuple[str, nn.Linear | nn.Embedding]]]:
@@ -150,6 +127,17 @@ def _by_weight(model: nn.Module) -> Iterator[list[tuple[str, nn.Linear | nn.Embe
         if is_embedding or type(layer) is nn.Linear:
             found.setdefault(tensor_identity(layer.weight), []).append((name, layer))  # type: ignore[arg-type]
     yield from found.values()
+
+
+def _parameters(weight: torch.Tensor, stored: StoredWeight) -> tuple[nn.Parameter, nn.Parameter]:
+    """Return integers and scales as parameters; they are external where the weight was."""
+    qweight = nn.Parameter(stored.data, requires_grad=False)
+    scales = nn.Parameter(stored.scales, requires_grad=False)
+    trait = ExternalTensorTrait.get(weight)
+    if trait is not None:
+        for parameter, suffix in zip((qweight, scales), stored.suffixes, strict=True):
+            ExternalTensorTrait(trait.external_scope, trait.external_name + suffix).set(parameter)
+    return qweight, scales
 
 
 def _replacement(

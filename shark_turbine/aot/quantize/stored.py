@@ -113,3 +113,16 @@ def store(weight: torch.Tensor, name: str, options: Options) -> StoredWeight:
         )
     data, scales = quantize_matrix(weight, options.bits, group)
     return StoredWeight(data, scales, (rows, columns), weight.dtype, options.bits)
+
+
+def nothing_to_quantize(got: str) -> DeclarationError:
+    """Return the error for a program without a weight to quantize."""
+    return DeclarationError(
+        "there is nothing to quantize",
+        where="aot.quantize",
+        got=got,
+        expected="weights of f32, f16 or bf16 that feed linear layers or embeddings, large enough to "
+        "become smaller, and not refused by filter_fn",
+        fix="look at the names that filter_fn gets: "
+        "filter_fn=lambda weight, name: print(name, weight.shape) or True",
+    )
