@@ -83,9 +83,7 @@ def quantized_linear(
 
 
 @quantized_linear.register_fake
-def _(
-    x: torch.Tensor, data: torch.Tensor, scales: torch.Tensor, out_features: int
-) -> torch.Tensor:
+def _(x: torch.Tensor, data: torch.Tensor, scales: torch.Tensor, out_features: int) -> torch.Tensor:
     torch._check(
         x.shape[-1] == columns_of(data),
         lambda: f"the last dim of x is {x.shape[-1]}, the quantized weight has {columns_of(data)}",

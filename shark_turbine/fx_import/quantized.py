@@ -82,7 +82,12 @@ def _linear(node: fx.Node) -> str:
     is_one_row = all(size == 1 for size in lead)
     partial = ["g", "n", *names, "u"] if is_one_row else [*names, "n", "g", "u"]
     loops = partial if is_one_row else ["n", "g", *names, "u"]
-    known = {"n": matrix.tiles, "g": matrix.groups, "u": TILE, **dict(zip(names, lead, strict=True))}
+    known = {
+        "n": matrix.tiles,
+        "g": matrix.groups,
+        "u": TILE,
+        **dict(zip(names, lead, strict=True)),
+    }
     sums = _tensor([known[name] for name in partial], "f32")
     totals = _tensor([*lead, matrix.tiles, TILE], "f32")
     split = _tensor([*lead, matrix.groups, matrix.group], element)
@@ -131,7 +136,9 @@ def _narrow(lead: Sequence[_Size], element: str, totals: str, matrix: _Matrix) -
     dims = [f"d{axis}" for axis in range(len(lead) + 2)]
     return [
         *_empty("%empty_narrow", narrow, lead),
-        _generic("%narrow", {"%totals": totals}, ("%empty_narrow", narrow), _maps(dims, dims, dims)),
+        _generic(
+            "%narrow", {"%totals": totals}, ("%empty_narrow", narrow), _maps(dims, dims, dims)
+        ),
         f"^bb0(%v: f32, %unused: {element}):",
         *_converted("%r", "%v", "f32", element),
         f"linalg.yield %r : {element} }} -> {narrow}",

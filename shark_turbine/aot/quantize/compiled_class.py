@@ -34,10 +34,11 @@ def quantize_class(
         TurbineError: `cls` cannot be traced.
         DeclarationError: see `aot.quantize`.
     """
-    spec: ModuleSpec = cls._spec
+    spec: ModuleSpec = vars(cls)["_spec"]
     quantization = ProgramQuantization(options)
     report = quantization.report(record_module(spec), spec.label)
-    derived = type(cls)(cls.__name__, (cls,), {}, export_name=spec.name)
+    body = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    derived = type(cls)(cls.__name__, (cls,), body, export_name=spec.name)
     derived._spec = dataclasses.replace(spec, rewrites=(*spec.rewrites, quantization))
     return derived, report
 
@@ -54,7 +55,9 @@ class ProgramQuantization:
         chosen = {item.symbol: self._store(item) for item in self._chosen(program)}
         functions = tuple(rewrite_function(item, chosen) for item in program.jit_functions)
         procedures, read = replace_loads(program.procedures, chosen)
-        readers = (dequantizing_function(symbol, chosen[symbol]) for symbol in chosen if symbol in read)
+        readers = (
+            dequantizing_function(symbol, chosen[symbol]) for symbol in chosen if symbol in read
+        )
         return dataclasses.replace(
             program,
             globals=tuple(new for item in program.globals for new in _globals(item, chosen)),

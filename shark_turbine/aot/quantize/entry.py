@@ -43,7 +43,7 @@ def quantize(
     Args:
         module: an `nn.Module`, whose `nn.Linear` and `nn.Embedding` layers are replaced in a copy;
             or a `CompiledModule` class, of which a class is derived whose exported parameters that
-            feed linear layers and embeddings are stored quantized.
+            feed linear layers, `x @ w.T` and embeddings are stored quantized.
         bits: 8, or 4 (two integers in a byte).
         group_size: how many neighbouring columns share a scale; None: one scale for each row. It
             has to divide the columns of each weight.

@@ -21,9 +21,16 @@ ours = torch.ops.shark_turbine
 
 
 def feeding_weights(function: JitFunction) -> Iterator[str]:
-    """Yield the symbols of the globals that a function multiplies by or looks rows up in."""
+    """Yield the symbols of the globals that a function multiplies by or looks rows up in.
+
+    These are the weights of `linear`, of `embedding`, and of `x @ weight.T`.
+    """
     for node, symbol in _weights(function):
-        if any(_is_linear(user, node) or _is_embedding(user, node) for user in node.users):
+        if any(
+            use(user, node)
+            for user in node.users
+            for use in (_is_linear, _is_embedding, _is_transposed)
+        ):
             yield symbol
 
 
@@ -66,6 +73,25 @@ def _is_embedding(user: fx.Node, weight: fx.Node) -> bool:
     return user.target is aten.embedding.default and user.args[0] is weight
 
 
+def _is_transposed(user: fx.Node, weight: fx.Node) -> bool:
+    """Whether `user` is `weight.T`, and only read as in `x @ weight.T`."""
+    if user.target not in _TRANSPOSITIONS or user.args[0] is not weight or not user.users:
+        return False
+    order = user.args[1:]
+    if user.target is aten.permute.default:
+        is_swapped = [axis % 2 for axis in order[0]] == [1, 0]  # type: ignore[union-attr, operator]
+    else:
+        is_swapped = not order or {axis % 2 for axis in order} == {0, 1}  # type: ignore[operator]
+    return is_swapped and all(
+        product.target in _PRODUCTS and product.args[1] is user and product.args[0] is not user
+        for product in user.users
+    )
+
+
+_TRANSPOSITIONS = {aten.t.default, aten.permute.default, aten.transpose.int, aten.numpy_T.default}
+_PRODUCTS = {aten.matmul.default, aten.mm.default}
+
+
 def _placeholders(
     program: torch.export.ExportedProgram,
     weight: fx.Node,
@@ -94,9 +120,7 @@ def _placeholders(
     return nodes[0], nodes[1]
 
 
-def _rewrite_uses(
-    weight: fx.Node, operands: tuple[fx.Node, fx.Node], stored: StoredWeight
-) -> None:
+def _rewrite_uses(weight: fx.Node, operands: tuple[fx.Node, fx.Node], stored: StoredWeight) -> None:
     rows = stored.shape[0]
     for user in list(weight.users):
         builder = Builder(user)
@@ -109,6 +133,13 @@ def _rewrite_uses(
         elif _is_embedding(user, weight):
             looked_up = ours.quantized_embedding.default
             builder.replace(builder.call(looked_up, user.args[1], *operands, rows, stored.dtype))
+        elif _is_transposed(user, weight):
+            for product in list(user.users):
+                builder = Builder(product)
+                builder.replace(
+                    builder.call(ours.quantized_linear.default, product.args[0], *operands, rows)
+                )
+            user.graph.erase_node(user)
         else:
             floats = builder.call(ours.dequantize.default, *operands, rows, stored.dtype)
             user.replace_input_with(weight, floats)

@@ -87,9 +87,7 @@ class QuantizedEmbedding(_QuantizedLayer):
         return f"{self.num_embeddings}, {self.embedding_dim}, bits={self.bits}"
 
 
-def quantize_module(
-    model: nn.Module, options: Options
-) -> tuple[nn.Module, QuantizationReport]:
+def quantize_module(model: nn.Module, options: Options) -> tuple[nn.Module, QuantizationReport]:
     """Return a copy with quantized layers, and the report.
 
     Everything that is not replaced is shared with `model`, parameters at least.

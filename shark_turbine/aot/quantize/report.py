@@ -57,13 +57,25 @@ class QuantizationReport:
     def __str__(self) -> str:
         head = ("weight", "shape", "stored", "before", "after", "max error", "relative", "SQNR")
         rows = [head, *(_row(weight) for weight in self.weights)]
-        rows.append(("kept as they were", "", "", _size(self.bytes_kept), _size(self.bytes_kept), "", "", ""))
+        rows.append(
+            (
+                "kept as they were",
+                "",
+                "",
+                _size(self.bytes_kept),
+                _size(self.bytes_kept),
+                "",
+                "",
+                "",
+            )
+        )
         ratio = f"{self.bytes_after / self.bytes_before:.1%}"
         total = ("all", "", ratio, _size(self.bytes_before), _size(self.bytes_after), "", "", "")
         rows.append(total)
         widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
         lines = [
-            "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
+            "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
+            for row in rows
         ]
         return "\n".join(line.rstrip() for line in lines)
 
