@@ -21,6 +21,14 @@ from .params import (
     externalize_module_parameters,
     save_module_parameters,
 )
+from .quantize import (
+    QuantizationReport,
+    Quantized,
+    QuantizedEmbedding,
+    QuantizedLinear,
+    QuantizedWeight,
+    quantize,
+)
 from .traits import ExternalTensorTrait
 from .types import (
     AbstractBool,
@@ -49,6 +57,11 @@ __all__ = [
     "ParameterArchive",
     "ParameterArchiveBuilder",
     "ParameterArchiveEntry",
+    "QuantizationReport",
+    "Quantized",
+    "QuantizedEmbedding",
+    "QuantizedLinear",
+    "QuantizedWeight",
     "abstractify",
     "cond",
     "current_aot_decompositions",
@@ -61,6 +74,7 @@ __all__ = [
     "externalize_module_parameters",
     "fori_loop",
     "jittable",
+    "quantize",
     "save_module_parameters",
     "while_loop",
 ]
