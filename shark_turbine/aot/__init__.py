@@ -27,15 +27,11 @@ _HOMES = {
         "ParameterArchive", "ParameterArchiveBuilder", "ParameterArchiveEntry",
         "externalize_module_parameters", "save_module_parameters",
     ),
-    "shark_turbine.aot.traits": ("ExternalTensorTrait",),
     "shark_turbine.aot.quantize": (
-        "QuantizationReport",
-        "Quantized",
-        "QuantizedEmbedding",
-        "QuantizedLinear",
-        "QuantizedWeight",
-        "quantize",
+        "QuantizationReport", "Quantized", "QuantizedEmbedding", "QuantizedLinear",
+        "QuantizedWeight", "quantize",
     ),
+    "shark_turbine.aot.traits": ("ExternalTensorTrait",),
     "shark_turbine.aot.types": (
         "AbstractBool", "AbstractF32", "AbstractF64", "AbstractI32", "AbstractI64", "AbstractIndex",
         "AbstractTensor",
