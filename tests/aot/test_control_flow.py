@@ -230,7 +230,7 @@ def test_an_update_in_a_loop(flow: Any) -> None:
     assert second.tolist() == [1]
     before, after, _ = flow.loaded.record(6)
     assert (before.tolist(), after.tolist()) == ([0, 1, 4, 9, 0, 0], [0, 1, 4, 9, 16, 25])
-    with pytest.raises(ContractError, match="must stay inside dim 0 of self.log"):
+    with pytest.raises(ContractError, match=r"must stay inside dim 0 of self\.log"):
         flow.loaded.record(7)
 
 
