@@ -11,6 +11,7 @@ from torch import nn
 
 import shark_turbine.aot as aot
 import shark_turbine.runtime as rt
+from shark_turbine.errors import IndexContractError
 
 
 class Tied(nn.Module):
@@ -66,14 +67,12 @@ def assert_close(actual, expected, tolerance=1e-5):
 @pytest.mark.parametrize(
     ("bits", "group_size", "dtype"),
     [
-        (8, None, torch.float32),
-        (8, 16, torch.bfloat16),
-        (4, None, torch.float16),
+        (8, None, torch.bfloat16),
         (4, 16, torch.float32),
     ],
 )
 def test_compiled_as_eager(bits, group_size, dtype):
-    model = Entries(Tied(dtype))
+    model = Entries(Tied(dtype)).requires_grad_(False)
     quantized = aot.quantize(model, bits=bits, group_size=group_size).module
     free = {"one": None, "batch": None, "any_length": {1: torch.export.Dim("n")}, "vector": None}
     run = compiled(quantized, *TOKENS, dynamic_shapes=free)
@@ -87,11 +86,11 @@ def test_compiled_as_eager(bits, group_size, dtype):
 
 
 def test_an_index_out_of_range_is_an_error_also_within_the_last_tile():
-    layer = aot.quantize(nn.Embedding(100, 64)).module
+    layer = aot.quantize(nn.Embedding(100, 64).requires_grad_(False)).module
     run = compiled(layer, torch.tensor([1]))
     assert_close(run(torch.tensor([99])), layer(torch.tensor([99])))
     for index in (100, -1):
-        with pytest.raises(rt.ExecutionError, match="index out of range"):
+        with pytest.raises(IndexContractError, match="index out of range"):
             run(torch.tensor([index]))
         with pytest.raises(IndexError, match="100 rows"):
             layer(torch.tensor([index]))
@@ -129,8 +128,8 @@ def test_the_weight_can_be_read_in_floats():
 
 
 def test_a_state_dict_travels():
-    quantized = aot.quantize(Tied(), bits=4, group_size=32).module
-    other = aot.quantize(Tied(), bits=4, group_size=32).module
+    quantized = aot.quantize(Tied(), bits=4, group_size=16).module
+    other = aot.quantize(Tied(), bits=4, group_size=16).module
     with torch.no_grad():
         other.embed.qweight.zero_()
     other.load_state_dict(quantized.state_dict())
@@ -162,7 +161,7 @@ def test_layers_that_would_not_shrink_or_are_not_plain_stay():
             "few_rows": nn.Linear(64, 2),
             "attention": nn.MultiheadAttention(64, 2),
             "renormalized": nn.Embedding(64, 64, max_norm=1.0),
-            "double": nn.Linear(64, 64, dtype=torch.float64),
+            "wide": nn.Linear(64, 64, dtype=torch.float64),
             "plain": nn.Linear(64, 64),
         }
     )
@@ -182,7 +181,7 @@ def test_a_model_that_is_one_layer_and_its_hooks():
 
 
 def test_weights_that_were_external_stay_external(tmp_path):
-    model = Tied()
+    model = Tied().requires_grad_(False)
     aot.externalize_module_parameters(model, external_scope="lm")
     quantized = aot.quantize(model, bits=4).module
     output = aot.export(quantized, TOKENS[1])
