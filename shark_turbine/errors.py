@@ -152,6 +152,10 @@ class ExecutionError(TurbineError, RuntimeError):
     """A call of a loaded function failed inside the runtime: out of memory, an unknown device."""
 
 
+class StateError(TurbineError, RuntimeError):
+    """A state does not fit the module that should take it, or cannot be read from the module."""
+
+
 class LoadError(TurbineError, RuntimeError):
     """A vmfb cannot be loaded here: damaged, another version, another machine."""
 

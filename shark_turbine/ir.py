@@ -21,6 +21,7 @@ Block = _ir.Block
 Context = _ir.Context
 DenseElementsAttr = _ir.DenseElementsAttr
 DenseI32ArrayAttr = _ir.DenseI32ArrayAttr
+DenseI64ArrayAttr = _ir.DenseI64ArrayAttr
 DenseResourceElementsAttr = _ir.DenseResourceElementsAttr
 DictAttr = _ir.DictAttr
 FloatAttr = _ir.FloatAttr
@@ -35,6 +36,7 @@ MLIRError = _ir.MLIRError
 Module = _ir.Module
 Operation = _ir.Operation
 RankedTensorType = _ir.RankedTensorType
+ShapedType = _ir.ShapedType
 StringAttr = _ir.StringAttr
 SymbolTable = _ir.SymbolTable
 Type = _ir.Type
@@ -49,6 +51,7 @@ __all__ = [
     "Context",
     "DenseElementsAttr",
     "DenseI32ArrayAttr",
+    "DenseI64ArrayAttr",
     "DenseResourceElementsAttr",
     "DictAttr",
     "FlatSymbolRefAttr",
@@ -64,6 +67,7 @@ __all__ = [
     "Operation",
     "PassManager",
     "RankedTensorType",
+    "ShapedType",
     "StringAttr",
     "SymbolTable",
     "Type",
@@ -74,7 +78,9 @@ __all__ = [
     "branch",
     "branch_if",
     "copied_tensor",
+    "extract_slice",
     "func",
+    "insert_slice",
     "keep_alive",
     "own_memory",
     "store_global",
@@ -122,15 +128,15 @@ def write_bytecode(module: Any, file: IO[bytes]) -> None:
     module.operation.write_bytecode(f"/dev/fd/{file.fileno()}")
 
 
-def store_global(value: Any, symbol: str) -> None:
+def store_global(value: Any, symbol: str, *, is_own: bool = False) -> None:
     """Write the store of a value into a `util.global` at the insertion point.
 
-    A global never shares memory with another one, nor with a value that outlives the store: see
-    `own_memory`.
+    A global never shares memory with another one, nor with a value that outlives the store (see
+    `own_memory`). What `is_own` was made by an update or a copy, and is stored as it is.
     """
     Operation.create(
         "util.global.store",
-        operands=[own_memory(value)],
+        operands=[value if is_own else own_memory(value)],
         attributes={"global": FlatSymbolRefAttr.get(symbol)},
     )
 
@@ -146,38 +152,18 @@ def own_memory(value: Any) -> Any:
     """
     kind = value.type
     if not isinstance(kind, RankedTensorType) or not kind.has_static_shape or 0 in kind.shape:
-        return _hidden(value)
+        return _operation("util.optimization_barrier", kind, [value])
     if kind.rank == 0:
         row = RankedTensorType.get([1], kind.element_type)
-        return _reshape(own_memory(_reshape(value, row)), kind)
-    rows = RankedTensorType.get(
-        [RankedTensorType.get_dynamic_size(), *kind.shape[1:]], kind.element_type
-    )
+        own = own_memory(_operation("flow.tensor.reshape", row, [value], [], []))
+        return _operation("flow.tensor.reshape", kind, [own], [], [])
+    unknown = ShapedType.get_dynamic_size()
+    rows = RankedTensorType.get([unknown, *kind.shape[1:]], kind.element_type)
     zero = arith.ConstantOp(IndexType.get(), 0).result
-    none = _hidden(zero)
-    nothing = _flow("empty", rows, [none])
-    operands = [value, *[zero] * kind.rank, nothing, none]
-    return _flow("update", kind, operands, 1, 0, kind.rank, 1, 1)
-
-
-def _reshape(value: Any, kind: Any) -> Any:
-    return _flow("reshape", kind, [value], 1, 0, 0)
-
-
-def _flow(name: str, result: Any, operands: Sequence[Any], *segments: int) -> Any:
-    """Write a `flow.tensor` operation; `segments` are the lengths of its groups of operands."""
-    attributes = {"operandSegmentSizes": DenseI32ArrayAttr.get(list(segments))} if segments else {}
-    operation = Operation.create(
-        f"flow.tensor.{name}", results=[result], operands=operands, attributes=attributes
-    )
-    return operation.result
-
-
-def _hidden(value: Any) -> Any:
-    """Return a value of which the compiler knows nothing."""
-    return Operation.create(
-        "util.optimization_barrier", results=[value.type], operands=[value]
-    ).result
+    none = _operation("util.optimization_barrier", zero.type, [zero])
+    nothing = _operation("flow.tensor.empty", rows, [none])
+    starts = [zero] * kind.rank
+    return _operation("flow.tensor.update", kind, [value], [], starts, [nothing], [none])
 
 
 def keep_alive(arguments: Iterable[Any]) -> None:
@@ -216,29 +202,72 @@ def branch_if(
 
 
 def copied_tensor(value: Any) -> Any:
-    """Write a copy of a tensor that the compiler does not take for the original, and return it.
+    """Write a copy of a tensor that the compiler does not take for the original.
 
-    The tensor leaves the module and comes in again.
+    The copy is an update of undefined memory, whose size the compiler does not know to be that of the
+    tensor: so it can neither drop the update nor work in the memory of the original.
     """
-    view = Type.parse("!hal.buffer_view")
-    exported = Operation.create(
-        "hal.tensor.export",
-        results=[view],
-        operands=[value],
-        attributes={
-            "source_encoding": TypeAttr.get(value.type),
-            "operandSegmentSizes": DenseI32ArrayAttr.get([1, 0]),
-        },
-    ).result
-    hidden = Operation.create(
-        "util.optimization_barrier", results=[view], operands=[exported]
-    ).result
+    index = IndexType.get()
+    if value.type.rank == 0:
+        row = RankedTensorType.get([1], value.type.element_type)
+        copied = copied_tensor(_operation("flow.tensor.reshape", row, [value], [], []))
+        return _operation("flow.tensor.reshape", value.type, [copied], [], [])
+    axes = range(value.type.rank)
+    numbers = [arith.ConstantOp(index, IntegerAttr.get(index, axis)).result for axis in axes]
+    dims = [tensor.DimOp(value, number).result for number in numbers]
+    is_dynamic = [value.type.is_dynamic_dim(axis) for axis in axes]
+    hidden = _operation("util.optimization_barrier", index, [dims[0]])
+    unknown = ShapedType.get_dynamic_size()
+    open_type = RankedTensorType.get([unknown, *value.type.shape[1:]], value.type.element_type)
+    own_dims = [dim for dim, dynamic in zip(dims, is_dynamic, strict=True) if dynamic]
+    open_dims = [hidden, *(own_dims[1:] if is_dynamic[0] else own_dims)]
+    memory = _operation("flow.tensor.empty", open_type, open_dims)
+    starts = [numbers[0]] * len(numbers)
+    copied = _operation(
+        "flow.tensor.update", open_type, [memory], open_dims, starts, [value], own_dims
+    )
+    return _operation("flow.tensor.reshape", value.type, [copied], open_dims, own_dims)
+
+
+def extract_slice(result: Any, source: Any, starts: Sequence[Any], sizes: Sequence[Any]) -> Any:
+    """Write the reading of a part of a tensor; `sizes` are those of the result's dynamic dims."""
+    attributes = _slice_attributes([1, len(starts), len(sizes), 0], result)
     return Operation.create(
-        "hal.tensor.import",
-        results=[value.type],
-        operands=[hidden],
-        attributes={
-            "target_encoding": TypeAttr.get(value.type),
-            "operandSegmentSizes": DenseI32ArrayAttr.get([1, 0, 0, 0]),
-        },
+        "tensor.extract_slice",
+        results=[result],
+        operands=[source, *starts, *sizes],
+        attributes=attributes,
+    ).result
+
+
+def insert_slice(part: Any, target: Any, starts: Sequence[Any], sizes: Sequence[Any]) -> Any:
+    """Write the writing of a part into a tensor; `sizes` are those of the part's dynamic dims."""
+    attributes = _slice_attributes([1, 1, len(starts), len(sizes), 0], part.type)
+    return Operation.create(
+        "tensor.insert_slice",
+        results=[target.type],
+        operands=[part, target, *starts, *sizes],
+        attributes=attributes,
+    ).result
+
+
+def _slice_attributes(counts: list[int], part: Any) -> dict[str, Any]:
+    """Return the attributes of a slice that starts anywhere, has the shape of a part, and strides of 1."""
+    unknown = ShapedType.get_dynamic_size()
+    return {
+        "operandSegmentSizes": DenseI32ArrayAttr.get(counts),
+        "static_offsets": DenseI64ArrayAttr.get([unknown] * part.rank),
+        "static_sizes": DenseI64ArrayAttr.get(list(part.shape)),
+        "static_strides": DenseI64ArrayAttr.get([1] * part.rank),
+    }
+
+
+def _operation(name: str, result: Any, *groups: Sequence[Any]) -> Any:
+    """Write an operation; several groups of operands are told apart by their lengths."""
+    counts = DenseI32ArrayAttr.get([len(group) for group in groups])
+    return Operation.create(
+        name,
+        results=[result],
+        operands=[operand for group in groups for operand in group],
+        attributes={"operandSegmentSizes": counts} if len(groups) > 1 else {},
     ).result

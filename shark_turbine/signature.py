@@ -52,6 +52,32 @@ class Argument:
 
 
 @dataclass(frozen=True, slots=True)
+class StateEntry:
+    """A mutable global: its name for users, its symbol, its type; and the functions that reach it."""
+
+    name: str
+    symbol: str
+    type: ValueType
+
+    @property
+    def getter(self) -> str:
+        """The function without arguments that returns the value."""
+        return f"__state.get.{self.symbol}"
+
+    @property
+    def setter(self) -> str:
+        """The function without results that stores its argument."""
+        return f"__state.set.{self.symbol}"
+
+    def to_json(self) -> Json:
+        return {"name": self.name, "symbol": self.symbol, **self.type.to_json()}
+
+    @classmethod
+    def from_json(cls, data: Json) -> StateEntry:
+        return cls(data["name"], data["symbol"], ValueType.from_json(data))
+
+
+@dataclass(frozen=True, slots=True)
 class Leaf:
     """The value at `index` of the flat arguments or results."""
 

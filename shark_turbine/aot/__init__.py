@@ -21,10 +21,15 @@ _HOMES = {
         "jittable",
     ),
     "shark_turbine.aot.exporter": ("ExportOutput", "export"),
+    "shark_turbine.aot.fx_programs": ("FxPrograms", "FxProgramsBuilder"),
     "shark_turbine.aot.iree_operations": ("IREE",),
     "shark_turbine.aot.params": (
         "ParameterArchive", "ParameterArchiveBuilder", "ParameterArchiveEntry",
         "externalize_module_parameters", "save_module_parameters",
+    ),
+    "shark_turbine.aot.quantize": (
+        "QuantizationReport", "Quantized", "QuantizedEmbedding", "QuantizedLinear",
+        "QuantizedWeight", "quantize",
     ),
     "shark_turbine.aot.traits": ("ExternalTensorTrait",),
     "shark_turbine.aot.types": (

@@ -12,6 +12,7 @@ from .declare import (
     jittable,
 )
 from .exporter import ExportOutput, export
+from .fx_programs import FxPrograms, FxProgramsBuilder
 from .iree_operations import IREE
 from .params import (
     ParameterArchive,
@@ -19,6 +20,14 @@ from .params import (
     ParameterArchiveEntry,
     externalize_module_parameters,
     save_module_parameters,
+)
+from .quantize import (
+    QuantizationReport,
+    Quantized,
+    QuantizedEmbedding,
+    QuantizedLinear,
+    QuantizedWeight,
+    quantize,
 )
 from .traits import ExternalTensorTrait
 from .types import (
@@ -43,9 +52,16 @@ __all__ = [
     "CompiledModule",
     "ExportOutput",
     "ExternalTensorTrait",
+    "FxPrograms",
+    "FxProgramsBuilder",
     "ParameterArchive",
     "ParameterArchiveBuilder",
     "ParameterArchiveEntry",
+    "QuantizationReport",
+    "Quantized",
+    "QuantizedEmbedding",
+    "QuantizedLinear",
+    "QuantizedWeight",
     "abstractify",
     "cond",
     "current_aot_decompositions",
@@ -58,6 +74,7 @@ __all__ = [
     "externalize_module_parameters",
     "fori_loop",
     "jittable",
+    "quantize",
     "save_module_parameters",
     "while_loop",
 ]

@@ -97,6 +97,8 @@ class CompiledModule(metaclass=CompiledModuleMeta):
     def _build(self, spec: ModuleSpec, context: Any | None, import_to: str | None) -> None:
         self._declared = spec
         self._program = record_module(spec)
+        for rewrite in spec.rewrites:
+            self._program = rewrite(self._program)
         self._module = emit_program(self._program, context)
         run_import(self._module, import_to)
 

@@ -15,8 +15,9 @@ from .. import compiler, ir
 from ..errors import DeclarationError, SourceLocation
 from .compiled_module import CompiledModule, CompiledModuleMeta
 from .declare.programs import spec_of_program
-from .emit import run_import, verify
+from .emit import describe_state, run_import, verify, with_accessors
 from .external import describe_parameters, parameter_values
+from .fx_programs import FxPrograms, spec_of_fx_programs
 from .trace.torch_export import export_module
 from .weights import (
     NameMapper,
@@ -124,6 +125,8 @@ class ExportOutput:
         timeout: float | None = compiler.DEFAULT_TIMEOUT,
         strip_contracts: bool = False,
         lowering: compiler.Lowering = "iree",
+        cache: bool = True,
+        hash_parameters: bool = True,
     ) -> compiler.Vmfb:
         """Compile to a vmfb that runs without PyTorch and without Python.
 
@@ -146,6 +149,12 @@ class ExportOutput:
             strip_contracts: leave out the run-time checks of shapes, ranges and indices. A call
                 that breaks a contract then reads memory that is not its own.
             lowering: `iree`, or `torch-mlir` to lower torch operators with that package.
+            cache: take the vmfb from the disk where the same program was compiled with the same
+                options before, and keep it there. Programs with more than 128 MB of weights inside
+                are compiled each time.
+            hash_parameters: note the SHA-256 of each external parameter in the vmfb, which `load`
+                compares with what it is given. It is computed beside the compilation, by all cores,
+                at over a gigabyte a second.
 
         Returns:
             The vmfb. `map_memory()` of it is what `VmModule.wrap_buffer` takes.
@@ -154,25 +163,29 @@ class ExportOutput:
             CompileError: the compiler refused, crashed or took too long; `.diagnostics` say why.
         """
         program = CompiledModule.get_program(self.compiled_module)
-        return compiler.compile(
-            self.mlir_module,
-            save_to=save_to,
-            target_backends=target_backends,
-            target_cpu=target_cpu,
-            target_cpu_features=target_cpu_features,
-            target_triple=target_triple,
-            target=target,
-            recipe=recipe,
-            flags=(*self.session.flags, *flags),
-            timeout=timeout,
-            strip_contracts=strip_contracts,
-            lowering=lowering,
-            signatures=[procedure.signature for procedure in program.procedures],
-            name=CompiledModule.get_spec(self.compiled_module).label,
-            stateful=program.is_stateful,
-            preserves_inputs=True,
-            parameters=describe_parameters(program),
-        )
+        state = describe_state(CompiledModule.get_spec(self.compiled_module), program)
+        module, state = with_accessors(self.mlir_module, state)
+        options: dict[str, Any] = {
+            "target_backends": target_backends,
+            "target_cpu": target_cpu,
+            "target_cpu_features": target_cpu_features,
+            "target_triple": target_triple,
+            "target": target,
+            "recipe": recipe,
+            "flags": (*self.session.flags, *flags),
+            "timeout": timeout,
+            "strip_contracts": strip_contracts,
+            "lowering": lowering,
+            "signatures": [procedure.signature for procedure in program.procedures],
+            "name": CompiledModule.get_spec(self.compiled_module).label,
+            "stateful": program.is_stateful,
+            "state": state,
+            "preserves_inputs": True,
+            "parameters": describe_parameters(program, with_hashes=hash_parameters),
+        }
+        if not cache:
+            return compiler.compile(module, save_to=save_to, **options)
+        return compiler.compile_cached(module, save_to=save_to, **options)[0]
 
 
 Table = Mapping[Any, Callable[..., Any]]
@@ -196,8 +209,9 @@ def export(
     """Export a PyTorch program to one MLIR module.
 
     Args:
-        mdl: a `torch.nn.Module`, a plain function of tensors, a `torch.export.ExportedProgram`, or
-            a `CompiledModule` class or instance (which bring their own signatures).
+        mdl: a `torch.nn.Module`, a plain function of tensors, a `torch.export.ExportedProgram`,
+            `FxPrograms`, or a `CompiledModule` class or instance (the last four bring their own
+            signatures).
         *example_args: example arguments, as the module is called.
         args: the same as a sequence, instead of `*example_args`.
         kwargs: example keyword arguments.
@@ -232,6 +246,9 @@ def export(
         return ExportOutput(mdl())
     if isinstance(mdl, CompiledModule):
         return ExportOutput(mdl)
+    if isinstance(mdl, FxPrograms):
+        spec = spec_of_fx_programs(mdl, module_name or "module", decomposition_table, options)
+        return ExportOutput(CompiledModule.from_spec(spec))
     if example_args and args is not None:
         raise DeclarationError(
             "example arguments are given twice",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -26,12 +27,15 @@ from .types import AbstractTensor
 Place = tuple[str, str]  # Scope and key.
 
 
-def describe_parameters(program: Program) -> Callable[[], list[dict[str, Any]]]:
-    """Return a function that gives the manifest's entries; it hashes, which takes a while."""
+def describe_parameters(
+    program: Program, *, with_hashes: bool = True
+) -> Callable[[], list[dict[str, Any]]]:
+    """Return a function that gives the manifest's entries; hashing takes a while."""
     parameters, values = _collect(program)
 
+    @cache  # The compiler's cache asks, and the manifest.
     def describe() -> list[dict[str, Any]]:
-        hashes = _hashes(values)
+        hashes = _hashes(values) if with_hashes else {}
         return [
             replace(parameter, hash=hashes.get(place)).to_json()
             for place, parameter in parameters.items()

@@ -175,7 +175,8 @@ Member = ProcedureSpec | ProgramSpec | Jittable | GlobalTree | Helper
 class ModuleSpec:
     """A module as declared: its MLIR name and its members in declaration order.
 
-    `own` names the members that the class itself declares; the others come from its bases.
+    `own` names the members that the class itself declares; the others come from its bases. `rewrites`
+    turn the recorded program into the one that is emitted, in order.
     """
 
     name: str
@@ -183,6 +184,7 @@ class ModuleSpec:
     members: Mapping[str, Member]
     own: tuple[str, ...] = ()
     location: SourceLocation | None = None
+    rewrites: tuple[Callable[[Any], Any], ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", MappingProxyType(dict(self.members)))

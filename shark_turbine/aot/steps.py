@@ -57,12 +57,17 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Call a jit function; `stores` are the globals that it writes itself."""
+    """Call a jit function.
+
+    `stores` are the globals that it writes itself; `aliases` pairs each result that may be the memory of
+    an argument with it.
+    """
 
     results: tuple[int, ...]
     symbol: str
     arguments: tuple[int, ...]
     stores: tuple[str, ...] = ()
+    aliases: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

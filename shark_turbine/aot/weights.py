@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,8 +18,10 @@ from shark_turbine.checkpoints import (
     Fit,
     change_prefix,
     fit,
+    hash_stored,
     open_checkpoint,
     prefixes,
+    torn_apart,
 )
 from shark_turbine.errors import DeclarationError, ParameterError
 
@@ -189,7 +191,11 @@ class _Wanted:
             ParameterError: some are missing, have another dtype or shape, or two prefixes fit.
         """
         change, found = self._best(checkpoint)
-        if found.problems:
+        doubles = [name for names in found.doubles for name in names]
+        hashes = hash_stored([checkpoint.tensors[name] for name in doubles])
+        torn = torn_apart(found, dict(zip(doubles, hashes, strict=True)))
+        if found.problems or torn:
+            found = replace(found, problems=(*found.problems, *torn))
             raise _does_not_fit(checkpoint, found, len(self._keys))
         external: dict[str, External] = {}
         for name, keys in self._keys.items():
@@ -247,6 +253,8 @@ def _fix(checkpoint: Checkpoint, found: Fit) -> str:
         dtypes_there = {tensor.dtype for tensor in checkpoint.tensors.values()}
         if len(dtypes_there) == 1 and (name := dtypes_there.pop()) is not None:
             return f"model.to({dtypes.from_name(name).torch}), or a checkpoint of the model's dtype"
+    if any("are one tensor" in problem for problem in found.problems):
+        return "a model that does not tie them, such as one made from the checkpoint's own configuration"
     if any(problem.startswith("missing") for problem in found.problems):
         return "name_mapper=lambda name: ... gives the checkpoint's key of a parameter"
     return "make the model with the configuration that the checkpoint was saved with"

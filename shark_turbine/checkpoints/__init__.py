@@ -6,7 +6,7 @@ files are read as they are. Nothing here knows IREE: exporting and running both 
 """
 
 from .external import ExternalParameter
-from .fitting import Fit, Found, change_prefix, fit, prefixes
+from .fitting import Fit, Found, change_prefix, fit, prefixes, torn_apart
 from .folders import Checkpoint, open_checkpoint
 from .hashes import hash_stored, hash_tensors
 from .irpa import describe, parse_metadata, tensor_metadata
@@ -32,5 +32,6 @@ __all__ = [
     "parse_metadata",
     "prefixes",
     "tensor_metadata",
+    "torn_apart",
     "write_safetensors",
 ]

@@ -35,11 +35,14 @@ class Fit:
         problems: what is wrong, a line each; empty if all is well.
         superfluous: keys that no parameter asks for. No problem in itself: a checkpoint may hold
             more than a module needs.
+        doubles: for each parameter that is there under several of its names, all of them: they
+            have to have the same bytes, see `torn_apart`.
     """
 
     keys: Mapping[str, str]
     problems: tuple[str, ...]
     superfluous: tuple[str, ...]
+    doubles: tuple[tuple[str, ...], ...] = ()
 
 
 def fit(required: Sequence[ExternalParameter], offered: Mapping[str, Found]) -> Fit:
@@ -59,7 +62,19 @@ def fit(required: Sequence[ExternalParameter], offered: Mapping[str, Found]) -> 
     known = {key for parameter in required for key in parameter.keys}
     superfluous = tuple(key for key in offered if key not in known)
     lines = _missing_lines(missing, superfluous, offered)
-    return Fit(keys, (*lines, *different), superfluous)
+    there = (tuple(key for key in parameter.keys if key in offered) for parameter in required)
+    doubles = tuple(names for names in there if len(names) > 1)
+    return Fit(keys, (*lines, *different), superfluous, doubles)
+
+
+def torn_apart(found: Fit, hashes: Mapping[str, str]) -> list[str]:
+    """Return a line for each tied weight that has other bytes under another of its names."""
+    return [
+        f"different: {names[0]!r} and {other!r} are one tensor in the model, and two here"
+        for names in found.doubles
+        for other in names[1:]
+        if names[0] in hashes and hashes.get(other) != hashes[names[0]]
+    ]
 
 
 def _difference(parameter: ExternalParameter, found: Found) -> str | None:

@@ -23,6 +23,8 @@ from .options import Options, compiler_flags, recipe_of
 from .recipes import make_recipe
 from .targets import Target
 
+# Elements of the weights of modules that are kept.
+_MOST_STORED, _MOST_EXTERNAL = 2**25, 2**28
 # Part of every key: entries of another layout are not found, and go when they are the oldest.
 _LAYOUT = 1
 
@@ -40,7 +42,10 @@ _CPU_LINES = re.compile(
 
 
 def key_of(module: Any, options: Options) -> tuple[str, bool]:
-    """Return the name of a compilation, and whether it says everything that goes into it."""
+    """Return the name of a compilation, and whether it says everything that goes into it.
+
+    It does not where weights are so large that to look at them costs more than to compile again.
+    """
     backends = options.target_backends
     target = Target(
         (backends,) if isinstance(backends, str) else tuple(backends),
@@ -49,6 +54,8 @@ def key_of(module: Any, options: Options) -> tuple[str, bool]:
         options.target_cpu_features,
     )
     found = facts(module)
+    if found.stored_weights > _MOST_STORED or found.external_weights > _MOST_EXTERNAL:
+        return "", False
     flags = compiler_flags(options, target, found, recipe_of(options, target, found))
     told = {field.name: getattr(options, field.name) for field in fields(Options)}
     # They decide whether there is an artifact and what is said of it if not, not which one it is.
@@ -56,6 +63,7 @@ def key_of(module: Any, options: Options) -> tuple[str, bool]:
     told["parameters"] = None if options.parameters is None else options.parameters()
     told["recipe"] = make_recipe(options.recipe).to_json()
     told["signatures"] = [signature.to_json() for signature in options.signatures]
+    told["state"] = options.state and [entry.to_json() for entry in options.state]
     program, names_files = _digest(module)
     torch_mlir = installed("torch-mlir") if options.lowering == "torch-mlir" else None
     names_cpu = any(flag.startswith("--iree-llvmcpu-target-cpu=") for flag in flags)
@@ -69,7 +77,10 @@ def key_of(module: Any, options: Options) -> tuple[str, bool]:
         "machine": os.uname().machine if is_portable else machine(),
     }
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    return key, not names_files and not any(map(_reaches_out, options.flags))
+    # The checksum leaves locations out.
+    keeps_lines = "--iree-vm-bytecode-module-strip-source-map=false" in flags
+    is_complete = not names_files and not keeps_lines
+    return key, is_complete and not any(map(_reaches_out, options.flags))
 
 
 def _digest(module: Any) -> tuple[str, bool]:

@@ -19,7 +19,7 @@ from typing import IO, Any
 from shark_turbine import __version__
 from shark_turbine.errors import CompileError
 from shark_turbine.files import check_target, new_file
-from shark_turbine.signature import FunctionSignature
+from shark_turbine.signature import FunctionSignature, StateEntry
 
 from . import failures, inputs, large_child
 from .facts import ModuleFacts, facts
@@ -65,6 +65,7 @@ def compile(
     signatures: Sequence[FunctionSignature] = (),
     name: str | None = None,
     stateful: bool | None = None,
+    state: Sequence[StateEntry] | None = None,
     preserves_inputs: bool = False,
     diagnose: bool = True,
     parameters: DescribeParameters | None = None,
@@ -93,6 +94,8 @@ def compile(
         name: what messages and the manifest call the module; None is its symbol.
         stateful: whether calls change state, for the manifest; None is unknown, which loaders take
             for yes.
+        state: the mutable globals that the module has accessors for, for the manifest; None is
+            unknown.
         preserves_inputs: whether functions leave the memory of their arguments alone, for the
             manifest: loaders may then pass it without a copy.
         diagnose: after a failure look for every operator that is to blame, which takes a while; the
@@ -121,6 +124,7 @@ def compile(
         signatures=signatures,
         name=name,
         stateful=stateful,
+        state=state,
         preserves_inputs=preserves_inputs,
         diagnose=diagnose,
         parameters=parameters,
@@ -170,6 +174,7 @@ def _manifest(
         contracts_stripped=options.strip_contracts,
         signatures=options.signatures,
         stateful=options.stateful,
+        state=options.state,
         preserves_inputs=options.preserves_inputs,
         parameters=parameters,
     )

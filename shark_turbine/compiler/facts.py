@@ -29,32 +29,36 @@ _CONVOLUTIONS = re.compile(r"^(?:torch\.aten\.\w*conv|linalg\.(?:depthwise_)?con
 class ModuleFacts:
     """What about a module decides how it is compiled.
 
-    `stored_weights` are immutable tensors in the module; `external_weights` are attached when it is
-    loaded.
+    `stored_weights` are elements of large immutable tensors in the module; `external_weights` of those
+    that are attached when it is loaded.
     """
 
     name: str | None = None
     needs_f64: bool = False
     has_products: bool = False
     has_convolutions: bool = False
-    stored_weights: bool = False
-    external_weights: bool = False
+    stored_weights: int = 0
+    external_weights: int = 0
 
 
 def facts(module: Any) -> ModuleFacts:
     """Look through a module once."""
     named = "sym_name" in module.operation.attributes
-    needs_f64 = has_products = has_convolutions = stored = external = False
+    needs_f64 = has_products = has_convolutions = False
+    stored = external = 0
     for operation in walk(module.operation):
         name = operator_name(operation)
         needs_f64 = needs_f64 or _needs_f64(operation, name)
         has_products = has_products or bool(_PRODUCTS.match(name))
         has_convolutions = has_convolutions or bool(_CONVOLUTIONS.match(name))
-        if name == "util.global" and _is_weight(operation):
-            is_external = _is_external(operation)
-            external, stored = external or is_external, stored or not is_external
+        if name == "util.global" and "is_mutable" not in operation.attributes:
+            count = _weights(operation.attributes["type"])
+            if _is_external(operation):
+                external += count
+            else:
+                stored += count
         elif name == "torch.vtensor.literal":
-            stored = stored or _is_large(operation.results[0].type)
+            stored += _weights(operation.results[0].type)
     return ModuleFacts(
         name=module.operation.attributes["sym_name"].value if named else None,
         needs_f64=needs_f64,
@@ -65,15 +69,10 @@ def facts(module: Any) -> ModuleFacts:
     )
 
 
-def _is_large(kind: Any) -> bool:
-    """Say whether a tensor type, `tensor<2x3xf32>` or `!torch.vtensor<[2,3],f32>`, has many elements."""
-    sizes = map(int, re.findall(r"\d+(?=[x,\]])", str(kind)))
-    return math.prod(sizes) >= _LARGE
-
-
-def _is_weight(operation: Any) -> bool:
-    attributes = operation.attributes
-    return "is_mutable" not in attributes and _is_large(attributes["type"])
+def _weights(kind: Any) -> int:
+    """Return the elements of a tensor type, `tensor<2x3xf32>` or `!torch.vtensor<[2,3],f32>`; 0 if few."""
+    count = math.prod(map(int, re.findall(r"\d+(?=[x,\]])", str(kind))))
+    return count if count >= _LARGE else 0
 
 
 def _is_external(operation: Any) -> bool:

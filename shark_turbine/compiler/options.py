@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from shark_turbine.errors import CompileError
-from shark_turbine.signature import FunctionSignature
+from shark_turbine.signature import FunctionSignature, StateEntry
 
 from .facts import ModuleFacts
 from .machines import PORTABLE_CPUS, find_machine
@@ -39,6 +39,7 @@ class Options:
     signatures: Sequence[FunctionSignature] = ()
     name: str | None = None
     stateful: bool | None = None
+    state: Sequence[StateEntry] | None = None
     preserves_inputs: bool = False
     diagnose: bool = True
     parameters: DescribeParameters | None = None

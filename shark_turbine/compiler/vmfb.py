@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from shark_turbine.errors import LoadError
 from shark_turbine.files import new_file
-from shark_turbine.signature import FunctionSignature
+from shark_turbine.signature import FunctionSignature, StateEntry
 
 MANIFEST_NAME = "shark_turbine.json"
 MANIFEST_FORMAT = 1
@@ -128,6 +128,7 @@ def make_manifest(
     contracts_stripped: bool,
     signatures: Sequence[FunctionSignature],
     stateful: bool | None = None,
+    state: Sequence[StateEntry] | None = None,
     preserves_inputs: bool = False,
     parameters: Sequence[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
@@ -142,6 +143,7 @@ def make_manifest(
         "flags": list(flags),
         "contracts_stripped": contracts_stripped,
         "stateful": stateful,
+        "state": None if state is None else [entry.to_json() for entry in state],
         "preserves_inputs": preserves_inputs,
         "functions": [signature.to_json() for signature in signatures],
         "parameters": None if parameters is None else list(parameters),

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import fx
 
+from shark_turbine.quantized import quantized_embedding  # noqa: F401  (defines the operator)
+
 from .graph import Builder, calls, source_line
 from .ranges import End, integer_range, is_below
 
@@ -31,6 +33,7 @@ class _IndexUse:
     tensor: fx.Node
     dim: int | None  # None: an index into all elements
     wraps: bool
+    size: int | None = None  # None: what `tensor` has in `dim`
 
     def what(self) -> str:
         return "a tensor" if self.dim is None else f"dimension {self.dim}"
@@ -61,6 +64,8 @@ def _index_uses(node: fx.Node) -> Iterator[_IndexUse]:
             yield _IndexUse(index, tensor, dim % rank if rank else None, wraps=False)
     elif target in _EMBEDDINGS:
         yield _IndexUse(args[1], args[0], 0, wraps=False)  # type: ignore[arg-type]
+    elif target is torch.ops.shark_turbine.quantized_embedding.default:
+        yield _IndexUse(args[0], args[1], 0, wraps=False, size=args[3])  # type: ignore[arg-type]
     elif target in _TAKES:
         yield _IndexUse(args[1], args[0], None, wraps=True)  # type: ignore[arg-type]
     elif target in _ADVANCED:
@@ -163,6 +168,8 @@ def _at_least(left: End, right: End) -> bool:
 
 
 def _size_value(use: _IndexUse) -> End:
+    if use.size is not None:
+        return use.size
     value = use.tensor.meta["val"]
     if use.dim is None:
         return value.numel()
@@ -170,6 +177,8 @@ def _size_value(use: _IndexUse) -> End:
 
 
 def _size_node(builder: Builder, use: _IndexUse) -> int | fx.Node:
+    if use.size is not None:
+        return use.size
     if use.dim is not None:
         return builder.size(use.tensor, use.dim)
     count = use.tensor.meta["val"].numel()

@@ -35,6 +35,7 @@ from shark_turbine.errors import TracingError, UnsupportedTypeError
 from .literals import LiteralTable
 from .locations import source_location
 from .nodes import NodeImporter
+from .quantized import QuantizedFunctions
 
 _VALUES = (TensorArgument, SymIntArgument, SymFloatArgument, SymBoolArgument)
 _RESULTS = (OutputKind.USER_OUTPUT, OutputKind.LOSS_OUTPUT)
@@ -74,6 +75,7 @@ class ProgramImporter:
         self._importer = FxImporter(module=module, config_check=False)
         self._importer._cc = _TypeCache(self._context)
         self._literals = LiteralTable(self._context)
+        self._quantized = QuantizedFunctions(module)
         self._marks = itertools.count(1)
         # Functions of child graphs are found by identity, which must not be reused.
         self._children: dict[int, tuple[fx.GraphModule, str]] = {}
@@ -175,7 +177,7 @@ class ProgramImporter:
             function.attributes["torch.assume_strict_symbolic_shapes"] = ir.UnitAttr.get()
             block = ir.Block.create_at_start(function.body, function_type.inputs)
         nodes = NodeImporter(self._importer, self._context, cache, block)
-        nodes.attach(self._literals, self._children, self._marks)
+        nodes.attach(self._literals, self._children, self._marks, self._quantized)
         for node, value in zip(parameters, block.arguments, strict=True):
             nodes.bind_node_value(node, value)
         return function, nodes

@@ -19,6 +19,7 @@ from . import scalars
 from .fresh import WRITES, fill_value, fresh_fill
 from .literals import LiteralTable
 from .locations import source_location
+from .quantized import FORMS, QuantizedFunctions, tensor_arguments
 
 aten = torch.ops.aten
 
@@ -33,15 +34,17 @@ _PROVEN = {
 class NodeImporter(GraphNodeImporter):
     """Writes the nodes of one graph into one function."""
 
-    __slots__ = ("_children", "_literals", "_marks")
+    __slots__ = ("_children", "_literals", "_marks", "_quantized")
 
     def attach(
         self,
         literals: LiteralTable,
         children: Mapping[int, tuple[fx.GraphModule, str]],
         marks: Iterator[int],
+        quantized: QuantizedFunctions,
     ) -> None:
         """Share the module's constants, the functions of its child graphs, and a count of marks."""
+        self._quantized = quantized
         self._literals = literals
         self._marks = marks
         self._children = children
@@ -122,6 +125,9 @@ class NodeImporter(GraphNodeImporter):
             self._import_item(node)
         elif target in SYMBOLIC_TORCH_OPS:
             self._import_symbolic_torch_op(location, node, target)
+        elif target in FORMS:
+            operands = [self.value_of(argument) for argument in tensor_arguments(node)]
+            self.bind_node_value(node, self._quantized.call(node, operands))
         elif isinstance(target, OpOverload):
             if target in WRITES and fill_value(node.args[0]) is not None:
                 self._import_write(location, node)

@@ -17,5 +17,13 @@ from .function import LoadedFunction  # noqa: E402
 from .load import load  # noqa: E402
 from .module import LoadedModule  # noqa: E402
 from .parameters import parameters_in_memory  # noqa: E402
+from .state import IncompatibleKeys  # noqa: E402
 
-__all__ = ["LoadedFunction", "LoadedModule", "direct", "load", "parameters_in_memory"]
+__all__ = [
+    "IncompatibleKeys",
+    "LoadedFunction",
+    "LoadedModule",
+    "direct",
+    "load",
+    "parameters_in_memory",
+]

@@ -21,7 +21,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy
 
 from ..errors import LoadError
-from ..signature import FunctionSignature
+from ..signature import FunctionSignature, StateEntry
 
 MANIFEST = "shark_turbine.json"
 FORMAT = 1
@@ -40,12 +40,16 @@ Source = Mappable | str | os.PathLike[str] | bytes | bytearray | memoryview
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """Verified memory, what messages call it, and the manifest (None in a stock vmfb)."""
+    """Verified memory, what messages call it, and the manifest (None in a stock vmfb).
+
+    `state` is None where the producer of the vmfb did not say which globals change.
+    """
 
     origin: str
     memory: memoryview
     manifest: dict[str, Any] | None
     functions: tuple[FunctionSignature, ...]
+    state: tuple[StateEntry, ...] | None
 
 
 def read(source: Source) -> Artifact:
@@ -58,6 +62,8 @@ def read(source: Source) -> Artifact:
     manifest = _verify(origin, memory)
     try:
         functions = tuple(map(FunctionSignature.from_json, (manifest or {}).get("functions", ())))
+        state = (manifest or {}).get("state")
+        state = None if state is None else tuple(map(StateEntry.from_json, state))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise LoadError(
             "the manifest inside the vmfb cannot be understood",
@@ -65,7 +71,7 @@ def read(source: Source) -> Artifact:
             got=f"{type(error).__name__}: {error}",
             fix="compile it again",
         ) from error
-    return Artifact(origin, memory, manifest, functions)
+    return Artifact(origin, memory, manifest, functions, state)
 
 
 # ------------------------------------------------------------------------------------------ bytes into memory --

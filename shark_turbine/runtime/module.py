@@ -4,19 +4,26 @@
 from __future__ import annotations
 
 import difflib
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NoReturn
 
 import iree.runtime as iree
+import torch
 
-from ..errors import ExecutionError, LoadError
+from ..errors import ExecutionError, LoadError, StateError
 from ..signature import FunctionSignature
 from ..versions import installed
-from . import devices, failures, reflection
+from . import devices, failures, reflection, state, state_files
 from .artifact import Artifact
 from .devices import Device
 from .function import LoadedFunction
+from .state import IncompatibleKeys
+
+# A function of the module under such a name is what the attribute means.
+_STATE_METHODS = ("state_dict", "load_state_dict", "reset", "fork", "save_state", "load_state")
 
 
 class LoadedModule:
@@ -24,6 +31,10 @@ class LoadedModule:
 
     Calls are safe from several threads. Those of a module with state, or of one that does not say
     that it has none, run one after the other; the others run at the same time.
+
+    The state of a module are its mutable globals. `fork()` gives modules with states of their own,
+    whose calls run at the same time. A function of the module that is called like a method of this
+    class wins: where it has a function `reset`, the method is `LoadedModule.reset(module)`.
     """
 
     def __init__(self, artifact: Artifact, device: Device, providers: Sequence[Any]) -> None:
@@ -34,13 +45,18 @@ class LoadedModule:
         # An artifact may update its arguments in place; only one that says it does not is given the
         # caller's own memory.
         share = manifest.get("preserves_inputs") is True
-        native = self._attach(artifact, providers)
+        self._artifact, self._providers = artifact, providers
+        self._modules = self._map(artifact, providers)
+        self.context: Any = self._start()
+        native = self._modules[-1]
         self.name = str(native.name)
         self._functions: dict[str, LoadedFunction] = {}
         self._load_functions(native, artifact.functions, share=share)
+        self._globals = state.find_globals(artifact, native, device.hal)
         devices.register(self)
 
-    def _attach(self, artifact: Artifact, providers: Sequence[Any]) -> Any:
+    def _map(self, artifact: Artifact, providers: Sequence[Any]) -> list[Any]:
+        """Return the VM modules, of which the last is the artifact."""
         vm = devices.instance()
         memory = artifact.memory
         try:
@@ -49,11 +65,20 @@ class LoadedModule:
             modules = [self.device.module]
             if providers:
                 modules.append(iree.create_io_parameters_module(vm, *providers))
-            self.context: Any = iree.VmContext(vm, [*modules, native])
         except Exception as error:
-            version = installed("iree-base-runtime") or "?"
-            raise failures.from_load(error, artifact.origin, artifact.manifest, version) from error
-        return native
+            raise self._explained(error) from error
+        return [*modules, native]
+
+    def _start(self) -> Any:
+        """Return a new context: the initializers run, and the globals have their first values."""
+        try:
+            return iree.VmContext(devices.instance(), self._modules)
+        except Exception as error:
+            raise self._explained(error) from error
+
+    def _explained(self, error: Exception) -> LoadError:
+        version = installed("iree-base-runtime") or "?"
+        return failures.from_load(error, self.origin, self._artifact.manifest, version)
 
     def _load_functions(
         self, native: Any, signatures: Sequence[FunctionSignature], *, share: bool
@@ -79,6 +104,9 @@ class LoadedModule:
             )
             if signature is not None:
                 self._functions[name] = LoadedFunction(self, function, signature, share=share)
+        self.__dict__.update(
+            (name, self._functions[name]) for name in _STATE_METHODS if name in self._functions
+        )
 
     @property
     def functions(self) -> tuple[str, ...]:
@@ -123,6 +151,108 @@ class LoadedModule:
         names = ", ".join(self._functions) or "none"
         return f"module {self.name!r} has no function {name!r}{hint} (it has: {names})"
 
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return a copy of the state: the mutable globals by name, all as of one moment.
+
+        Numbers are tensors without dims. What was never stored into an uninitialized global is
+        undefined.
+
+        Raises:
+            StateError: the vmfb does not say what its state is.
+        """
+        known = self._known_globals()
+        with self._alone():
+            return state.read(self._open_context(), known, self._where("state_dict"))
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True
+    ) -> IncompatibleKeys:
+        """Copy a state into the module: all of it, or on an error nothing.
+
+        Args:
+            state_dict: from the names of `state_dict()` to tensors, arrays or numbers.
+            strict: require the names to be the same; otherwise what both have is loaded.
+
+        Returns:
+            The `missing_keys` and `unexpected_keys`, as PyTorch does.
+
+        Raises:
+            StateError: keys are missing or unexpected, or values have another dtype or shape.
+        """
+        known, where = self._known_globals(), self._where("load_state_dict")
+        values, differ = state.check_state(known, state_dict, strict=strict, where=where)
+        with self._alone():
+            state.write(self._open_context(), known, values, where)
+        return differ
+
+    def reset(self) -> None:
+        """Give the state its initial values: the module's initializers run again.
+
+        Generators of random numbers start again too.
+        """
+        self._open_context()
+        if self.lock is None:
+            return
+        fresh = self._start()
+        with self.lock:
+            self._open_context()
+            self.context = fresh
+
+    def fork(self) -> LoadedModule:
+        """Return a module with a copy of the state; later calls of one do not change the other.
+
+        Both share the memory of the vmfb and of parameters from files, and their calls run at the
+        same time. Random numbers start again in the copy.
+
+        Raises:
+            StateError: the vmfb does not say what its state is.
+        """
+        self._known_globals()
+        self._open_context()
+        copy = LoadedModule(self._artifact, self.device, self._providers)
+        LoadedModule.load_state_dict(copy, LoadedModule.state_dict(self))
+        return copy
+
+    def save_state(self, path: str | os.PathLike[str]) -> None:
+        """Write the state to a safetensors file, whole or not at all.
+
+        Raises:
+            StateError: the vmfb does not say what its state is, or the format lacks a dtype of it.
+            SaveError: the file cannot be written; what was there before is untouched.
+        """
+        state_files.write_state(path, LoadedModule.state_dict(self), self.name)
+
+    def load_state(self, path: str | os.PathLike[str], strict: bool = True) -> IncompatibleKeys:
+        """Copy the state of a file into the module; arguments and results as in `load_state_dict`.
+
+        Raises:
+            ParameterError: the file cannot be read.
+            StateError: it does not hold the state of this module.
+        """
+        return LoadedModule.load_state_dict(self, state_files.read_state(path), strict)
+
+    def _known_globals(self) -> state.Globals:
+        if self._globals is None:
+            raise StateError(
+                "the vmfb does not say what its state is",
+                where=self.origin,
+                got="a manifest without state" if self._artifact.manifest else "no manifest",
+                expected="a vmfb that shark_turbine compiled, with its mutable globals named",
+                fix="compile it again: aot.export(...).compile()",
+            )
+        return self._globals
+
+    def _alone(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self.lock is None else self.lock
+
+    def _open_context(self) -> Any:
+        if self.context is None or self.device.lost:
+            self.refuse()
+        return self.context
+
+    def _where(self, method: str) -> str:
+        return f"{self.name}.{method}"
+
     def close(self) -> None:
         """Let go of the native objects; calls fail afterwards. Results stay valid."""
         self.context = None
@@ -139,3 +269,7 @@ class LoadedModule:
         """Replace a lock that a thread of the parent may have held."""
         if self.lock is not None:
             self.lock = threading.Lock()
+
+
+devices.waits_for(LoadedModule.reset)
+devices.waits_for(LoadedModule.fork)

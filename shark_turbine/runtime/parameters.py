@@ -9,7 +9,7 @@ from typing import Any
 import iree.runtime as iree
 import torch
 
-from ..checkpoints import ExternalParameter, bytes_of, fit
+from ..checkpoints import ExternalParameter, Fit, bytes_of, fit, torn_apart
 from ..errors import LoadError, ParameterError
 from .artifact import Artifact
 from .sources import Source, is_tensor, open_source
@@ -53,9 +53,7 @@ def providers(
         wanted = [parameter for parameter in required if parameter.scope == scope]
         source = sources[scope]
         found = fit(wanted, source.offered)
-        wrong = [*found.problems]
-        if check_hashes:
-            wrong += _of_other_bytes(wanted, found.keys, found.problems, source)
+        wrong = [*found.problems, *_of_other_bytes(wanted, found, source, check_hashes)]
         label = f"[{scope}] " if len(scopes) > 1 else ""
         problems += [label + problem for problem in wrong]
         if found.superfluous:
@@ -147,25 +145,26 @@ def _some(required: Sequence[ExternalParameter]) -> str:
 
 
 def _of_other_bytes(
-    wanted: Sequence[ExternalParameter],
-    keys: Mapping[str, str],
-    problems: Sequence[str],
-    source: Source,
+    wanted: Sequence[ExternalParameter], found: Fit, source: Source, check_hashes: bool
 ) -> list[str]:
-    """Return a line for each tensor whose bytes are not those of the export."""
+    """Return a line for each tensor whose bytes are not those of the export, or of its twin."""
     known = {
-        keys[parameter.key]: parameter.hash
+        found.keys[parameter.key]: parameter.hash
         for parameter in wanted
-        if parameter.hash is not None and parameter.key in keys
+        if check_hashes and parameter.hash is not None and parameter.key in found.keys
     }
     # What has another dtype or shape has another hash too, and was reported.
-    reported = {key for key in known if any(f"different: {key!r} " in line for line in problems)}
-    hashes = source.hashes(key for key in known if key not in reported)
-    return [
+    for key in list(known):
+        if any(f"different: {key!r} " in line for line in found.problems):
+            del known[key]
+    doubles = (key for names in found.doubles for key in names)
+    hashes = source.hashes(dict.fromkeys((*known, *doubles)))
+    other = [
         f"different: {key!r} has other values than at export"
-        for key, digest in hashes.items()
-        if digest != known[key]
+        for key in known
+        if key in hashes and hashes[key] != known[key]
     ]
+    return [*other, *torn_apart(found, hashes)]
 
 
 def _do_not_fit(

@@ -105,7 +105,13 @@ class MemorySource:
         self._tensors = tensors
 
     def hashes(self, keys: Iterable[str]) -> dict[str, str]:
-        return hash_tensors({key: self._tensors[key] for key in keys})
+        twins: dict[object, list[str]] = {}
+        for key in keys:
+            tensor = self._tensors[key]
+            seen = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+            twins.setdefault(seen, []).append(key)
+        hashes = hash_tensors({names[0]: self._tensors[names[0]] for names in twins.values()})
+        return {name: hashes[names[0]] for names in twins.values() for name in names}
 
     def add(self, index: Any, key: str, under: str) -> None:
         index.add_buffer(under, bytes_of(self._tensors[key]))

@@ -14,6 +14,7 @@ import torch
 from iree.compiler.ir import Context, Module
 
 import shark_turbine.aot as aot
+from shark_turbine.compiler import driver
 from shark_turbine.errors import TurbineError
 
 torch.manual_seed(3)
@@ -283,3 +284,18 @@ def test_lowering_in_place() -> None:
     output.import_to("full")
     assert "torch.aten" not in str(output.mlir_module)
     output.verify()
+
+
+def test_an_equal_program_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def program() -> aot.ExportOutput:
+        return aot.export(lambda x: torch.sin(x) * 3.25 + 1, torch.randn(7))
+
+    first = program().compile()
+
+    def no_process(*_: object, **__: object) -> None:
+        raise AssertionError("a process starts")
+
+    monkeypatch.setattr(driver, "run_tool", no_process)
+    assert bytes(program().compile()) == bytes(first)
+    with pytest.raises(AssertionError, match="a process starts"):
+        program().compile(cache=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -22,7 +22,7 @@ from .signature import collect_procedure
 def collect_body(
     class_name: str,
     body: Mapping[str, Any],
-    bases: Iterable[ModuleSpec],
+    bases: Sequence[ModuleSpec],
     export_name: str | None,
 ) -> ModuleSpec:
     """Collect a class body: each attribute is classified by its value; bases give the rest.
@@ -52,6 +52,7 @@ def collect_body(
         members={name: _complete(member, collector) for name, member in {**members, **own}.items()},
         own=tuple(own),
         location=location,
+        rewrites=tuple(dict.fromkeys(rewrite for base in bases for rewrite in base.rewrites)),
     )
 
 

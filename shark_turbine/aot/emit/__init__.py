@@ -3,5 +3,6 @@
 
 from .module import emit_program, verify
 from .phases import run_import
+from .state import describe_state, with_accessors
 
-__all__ = ["emit_program", "run_import", "verify"]
+__all__ = ["describe_state", "emit_program", "run_import", "verify", "with_accessors"]

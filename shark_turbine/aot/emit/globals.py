@@ -69,9 +69,11 @@ def _initial_value(item: GlobalVar, global_type: Any, context: Any) -> Any:
     match item.initial:
         case Inline(value):
             if isinstance(value, torch.Tensor):
+                _check_values(value)
                 return elements_attribute(value, dtypes.from_torch(value.dtype).mlir, context)
             return _number(value, global_type, context)
         case External(scope, key):
+            _check_external(item.type)
             name = f"{json.dumps(scope)}::{json.dumps(key)}" if scope else json.dumps(key)
             text = f"#flow.parameter.named<{name}>"
             return ir.Attribute.parse(f"{text} : {global_type}", context)
@@ -79,6 +81,26 @@ def _initial_value(item: GlobalVar, global_type: Any, context: Any) -> Any:
             return ir.Attribute.parse(f"#util.uninitialized : {global_type}", context)
         case Zero():
             return _zero(item.type, global_type, context)
+
+
+def _check_values(tensor: torch.Tensor) -> None:
+    if tensor.is_meta:
+        raise UnsupportedTypeError(
+            "a tensor on the meta device has no values that could be stored",
+            got=f"{dtypes.from_torch(tensor.dtype)}{list(tensor.shape)} on {tensor.device}",
+            expected="a tensor with values, or one that is external",
+            fix="aot.export(..., weights='external'), or weights= the path of a checkpoint",
+        )
+
+
+def _check_external(declared: AbstractValue) -> None:
+    if isinstance(declared, AbstractTensor) and declared.dtype is torch.complex128:
+        raise UnsupportedTypeError(
+            "an external parameter is complex128, for which IREE's compiler crashes",
+            got=f"complex128{list(declared.size)}",
+            expected="complex64, or two float64 numbers for each element",
+            fix="store torch.view_as_real(x), and use torch.view_as_complex in the function",
+        )
 
 
 def _number(value: bool | int | float, global_type: Any, context: Any) -> Any:

@@ -47,17 +47,7 @@ def emit_procedure(
     place: Any,
     context: Any,
 ) -> None:
-    """Write a procedure as a public `func.func`.
-
-    Args:
-        procedure: what was recorded.
-        symbols: the jit functions.
-        functions: the same as they stand in the module.
-        global_types: the types of the globals.
-        mutable: which of them can change.
-        place: where to write.
-        context: MLIR's.
-    """
+    """Write a procedure as a public `func.func`."""
     location = (
         ir.Location.unknown(context)
         if procedure.location is None
@@ -124,6 +114,7 @@ class _StepEmitter:
     ) -> None:
         self.values: dict[int, Any] = {}
         self._types = procedure.types
+        self._own: set[int] = set()
         self._symbols = symbols
         self._functions = functions
         self._global_types = global_types
@@ -225,8 +216,10 @@ class _StepEmitter:
                     self._scalar(result),
                     self._context,
                 )
-            case TensorOperation(result):
+            case TensorOperation(result, operator):
                 self.values[result] = self._tensors.emit(step)
+                if operator in ("copy", "update"):
+                    self._own.add(result)
             case Trace():
                 self._tensors.emit_trace(step)
             case Check():
@@ -245,7 +238,8 @@ class _StepEmitter:
 
     def _store(self, symbol: str, value: int) -> None:
         target = type_of(self._global_types[symbol], self._context)
-        ir.store_global(_cast_tensor(self.values[value], target), symbol)
+        stored = _cast_tensor(self.values[value], target)
+        ir.store_global(stored, symbol, is_own=value in self._own)
 
     def _call(self, step: Call) -> None:
         declared = self._symbols[step.symbol]

@@ -55,16 +55,10 @@ class TensorEmitter:
                     "flow.tensor.reshape", result, [source], dims, _dynamic(result, sizes)
                 )
             case "slice":
-                source, dims = operands[0], self._dims(step.operands[0])
                 count = len(sizes) // 2
-                starts, lengths = sizes[:count], sizes[count:]
-                kept = _dynamic(result, lengths)
-                return _create("flow.tensor.slice", result, [source], dims, starts, lengths, kept)
+                return self._slice(operands[0], sizes[:count], sizes[count:], step)
             case "update":
-                target, update = operands
-                dims = [self._dims(operand) for operand in step.operands]
-                groups = ([target], dims[0], sizes, [update], dims[1])
-                return _create("flow.tensor.update", result, *groups)
+                return self._update(operands[0], operands[1], sizes, step)
             case "load":
                 return self._load(operands[0], sizes, step)
             case "copy":
@@ -107,6 +101,24 @@ class TensorEmitter:
         name = "arith.truncf" if kind.dtype.is_floating_point else "arith.trunci"
         return _create(name, wanted, [number])
 
+    def _slice(
+        self, source: Any, starts: list[Any], lengths: list[Any], step: TensorOperation
+    ) -> Any:
+        whole, part = self._types[step.operands[0]], self._types[step.result]
+        result = builtin_type(part, self._context)
+        if _is_one_run(whole, part):
+            dims, kept = self._dims(step.operands[0]), _dynamic(result, lengths)
+            return _create("flow.tensor.slice", result, [source], dims, starts, lengths, kept)
+        return ir.extract_slice(result, source, starts, _dynamic(result, lengths))
+
+    def _update(self, target: Any, update: Any, starts: list[Any], step: TensorOperation) -> Any:
+        whole, part = (self._types[operand] for operand in step.operands)
+        dims, update_dims = (self._dims(operand) for operand in step.operands)
+        if _is_one_run(whole, part):
+            groups = ([target], dims, starts, [update], update_dims)
+            return _create("flow.tensor.update", target.type, *groups)
+        return ir.insert_slice(update, target, starts, update_dims)
+
     def _load(self, source: Any, indices: list[Any], step: TensorOperation) -> Any:
         """Read an element; one bit is read as a wider number, as IREE stores it."""
         kind = self._types[step.operands[0]]
@@ -124,6 +136,17 @@ class TensorEmitter:
             operands=[number, zero],
             attributes={"predicate": predicate},
         ).result
+
+
+def _is_one_run(whole: ValueType, part: ValueType) -> bool:
+    """Say whether a part of a tensor is one run of its memory: `flow` operations take it for that.
+
+    It is where some dim has before it dims of one element, and after it whole dims.
+    """
+    assert isinstance(whole, TensorType)
+    assert isinstance(part, TensorType)
+    axis = next((axis for axis, dim in enumerate(part.shape) if dim != 1), len(part.shape))
+    return part.shape[axis + 1 :] == whole.shape[axis + 1 :]
 
 
 def _widened(source: Any, wide: Any) -> Any:

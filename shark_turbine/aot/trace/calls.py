@@ -12,7 +12,7 @@ from shark_turbine.errors import SourceLocation, TracingError, TurbineError
 from ..dims import DimConstraint, DimVar, DynamicDim
 from ..spec import Jittable, ProgramSpec
 from ..step_values import stored_by
-from ..steps import Call, Load, Store
+from ..steps import Call, Load, Store, TensorOperation
 from ..types import AbstractIndex, AbstractScalar, TensorType, ValueType
 from . import stores
 from .call_checks import check_call
@@ -22,6 +22,7 @@ from .export_errors import CallDescription
 from .graph_types import ConstantOutput, ResultIndex
 from .module_proxy import plain
 from .program_calls import call_checks
+from .shared_memory import shared_results
 from .values import Proxy, ScalarProxy, TensorProxy
 
 if TYPE_CHECKING:
@@ -141,9 +142,22 @@ def _append_call(
     results: list[Proxy] = []
     for result_type in captured.function.results:
         results.append(_result(recorder, result_type, known_dims, name))
-    ids = tuple(result.value for result in results)
+    ids = [result.value for result in results]
     function = captured.function
-    recorder.steps.append(Call(ids, function.symbol, tuple(values), function.stores))
+    aliases: list[tuple[int, int]] = []
+    copies: list[TensorOperation] = []
+    for number, argument in shared_results(function.program, function.globals):
+        if not isinstance(results[number], TensorProxy):
+            continue
+        if argument is not None:
+            aliases.append((ids[number], values[argument]))
+            continue
+        ids[number] = recorder.new_value(results[number].type)
+        copies.append(TensorOperation(results[number].value, "copy", (ids[number],)))
+    recorder.steps.append(
+        Call(tuple(ids), function.symbol, tuple(values), function.stores, tuple(aliases))
+    )
+    recorder.steps.extend(copies)
     for argument, index in captured.mutated:
         _rebind(recorder, proxies, argument, results[index].value, name)
     return trees.map_leaves(lambda leaf: _result_leaf(leaf, results), captured.structure)

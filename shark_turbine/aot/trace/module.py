@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from functools import cached_property
+
+import torch
 
 from shark_turbine.decompositions import prepare
 
@@ -14,7 +17,13 @@ from .captured_state import GlobalIndex
 from .export_errors import CallDescription
 from .graph_types import SymbolTable, read_outputs
 from .procedure import ProcedureRecorder
-from .programs import export_procedure, program_types, result_structure, state_globals
+from .programs import (
+    export_procedure,
+    program_types,
+    result_structure,
+    state_globals,
+    written_state,
+)
 from .quiet import quiet_torch
 
 
@@ -84,9 +93,9 @@ class ModuleRecorder:
         if spec.name in self._programs:
             return self._programs[spec.name]
         description = CallDescription(f"{self.spec.label}.{spec.name}", spec.name, spec.location)
-        with quiet_torch():
-            program = prepare(spec.program, decomposition_table=spec.decomposition_table)
-        added = list(state_globals(spec, program, self._index.find, self.free_symbol))
+        program = self._prepared[spec.name]
+        written = self._written
+        added = list(state_globals(spec, program, self._index.find, self.free_symbol, written))
         self.globals.update((item.symbol, item) for item in added)
         self._index = GlobalIndex(self.globals.values())
         symbols = SymbolTable()
@@ -102,6 +111,21 @@ class ModuleRecorder:
         structure = result_structure(program, outputs)
         self._programs[spec.name] = Captured(function, structure, outputs.mutated)
         return self._programs[spec.name]
+
+    @cached_property
+    def _prepared(self) -> dict[str, torch.export.ExportedProgram]:
+        """The ExportedPrograms of the module, decomposed: only now they say what they write."""
+        specs = [item for item in self.spec.members.values() if isinstance(item, ProgramSpec)]
+        with quiet_torch():
+            return {
+                spec.name: prepare(spec.program, decomposition_table=spec.decomposition_table)
+                for spec in specs
+            }
+
+    @cached_property
+    def _written(self) -> set[object]:
+        """The state that some program writes, which is mutable for all of them."""
+        return set().union(*map(written_state, self._prepared.values()))
 
     def free_symbol(self, wanted: str) -> str:
         """Take a symbol that nothing else in the module has."""

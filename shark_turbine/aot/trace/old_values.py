@@ -3,17 +3,18 @@
 
 IREE sees that a tensor is still needed where it is read, updated and used in one block. It does not see
 that the tensor is the memory of a global, which another block, a called function or the update of what
-was stored changes.
+was stored changes; nor that two globals were given the same memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ..step_values import blocks_of, operands_of, stored_by, with_blocks
+from ..step_values import blocks_of, operands_of, results_of, stored_by, with_blocks
 from ..steps import Block, Call, Load, Step, Store, TensorOperation, While
 
 _VIEWS = ("reshape", "slice")
+_SAME_MEMORY = (*_VIEWS, "update")
 
 
 def keep_old_values(
@@ -39,12 +40,21 @@ def keep_old_values(
         return Block(block.arguments, tuple(kept), block.results)
 
     opened = [with_blocks(step, map(keep_block, blocks_of(step))) for step in steps]
+    inside = {value for step in opened if not blocks_of(step) for value in results_of(step)}
+    passed = {value for step in opened if blocks_of(step) for value in results_of(step)}
     for place, step in enumerate(opened):
         match step:
             case Load(value, symbol) | Store(symbol, value) if symbol in symbols:
-                views = _views_of(value, opened)
-                is_passed_on = is_nested and not views.isdisjoint(results)
-                if is_passed_on or _outlives(step, views, opened[place + 1 :], results):
+                views = _aliases(value, opened, _VIEWS)
+                same = _aliases(value, opened, _SAME_MEMORY)
+                is_foreign = same.isdisjoint(inside) if is_nested else not same.isdisjoint(passed)
+                needs_copy = (
+                    (is_nested and not views.isdisjoint(results))
+                    or _outlives(step, views, opened[place + 1 :], results)
+                    or _is_shared(step, same, opened, place)
+                    or (is_foreign and isinstance(step, Store))
+                )
+                if needs_copy:
                     yield from _copied(step, new_value(value))
                 else:
                     yield step
@@ -67,8 +77,8 @@ def _outlives(
     has_changed = False
     for other in later:
         is_used = not views.isdisjoint(operands_of(other))
-        if is_used and isinstance(other, While) and not views.isdisjoint(other.initial):
-            return True  # What is carried is this memory under another name.
+        if is_used and not views.isdisjoint(_passed_through(other)):
+            return True  # What comes out is this memory under another name.
         is_foreign = isinstance(other, Call) or bool(blocks_of(other))
         writes = step.symbol in stored_by([other]) and (is_foreign or isinstance(step, Store))
         if is_used and (has_changed or (writes and is_foreign)):
@@ -77,14 +87,37 @@ def _outlives(
     return has_changed and not views.isdisjoint(results)
 
 
-def _views_of(value: int, steps: Sequence[Step]) -> set[int]:
+def _passed_through(step: Step) -> Iterator[int]:
+    """Yield the values that may come out of a branch or a loop as its results."""
+    if isinstance(step, While):
+        yield from step.initial
+    for block in blocks_of(step):
+        yield from block.results
+        for inner in block.steps:
+            yield from _passed_through(inner)
+
+
+def _is_shared(step: Load | Store, same: set[int], steps: Sequence[Step], place: int) -> bool:
+    """Say whether the memory that is read, or stored, is given to another global too."""
+    others = steps[:place] if isinstance(step, Store) else steps
+    return any(
+        isinstance(other, Store) and other.symbol != step.symbol and other.value in same
+        for other in others
+    )
+
+
+def _aliases(value: int, steps: Sequence[Step], operators: Sequence[str]) -> set[int]:
     """Return a value and what may be the same memory under another shape."""
     group = {value}
     for step in (*reversed(steps), *steps):
         match step:
-            case TensorOperation(result, operator, operands) if operator in _VIEWS:
-                if result in group or not group.isdisjoint(operands):
-                    group.update((result, operands[0]))
-            case _:
+            case TensorOperation(result, operator, operands) if operator in operators:
+                pairs: Sequence[tuple[int, int]] = ((result, operands[0]),)
+            case Call(aliases=pairs):
                 pass
+            case _:
+                continue
+        for pair in pairs:
+            if not group.isdisjoint(pair):
+                group.update(pair)
     return group

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from typing import Any
 
 import sympy
@@ -33,16 +33,12 @@ def state_globals(
     program: torch.export.ExportedProgram,
     find: Callable[[torch.Tensor], GlobalSpec | None],
     free_symbol: Callable[[str], str],
+    written: Set[object],
 ) -> Iterator[GlobalSpec]:
     """Yield a global for each parameter and buffer that a program uses and no global holds yet.
 
-    What the program writes is mutable. Names are the qualified names of the nn.Module.
+    What any program of the module writes is mutable. Names are the qualified names of the nn.Module.
     """
-    written = {
-        tensor_identity(state_tensor(program, str(output.target)))
-        for output in program.graph_signature.output_specs
-        if output.kind in WRITES_STATE
-    }
     used = {node.name for node in program.graph.nodes if node.op == "placeholder" and node.users}
     yielded: set[object] = set()
     for entry in program.graph_signature.input_specs:
@@ -64,6 +60,15 @@ def state_globals(
             mutable=identity in written,
             identities=(tensor,),
         )
+
+
+def written_state(program: torch.export.ExportedProgram) -> set[object]:
+    """Return the identities of the parameters and buffers that a prepared program writes."""
+    return {
+        tensor_identity(state_tensor(program, str(output.target)))
+        for output in program.graph_signature.output_specs
+        if output.kind in WRITES_STATE
+    }
 
 
 def _check_state(spec: ProgramSpec, target: str, tensor: torch.Tensor) -> None:

@@ -40,7 +40,7 @@ def record_dim(
 ) -> int | ScalarProxy:
     """Return a size: an int where it is fixed and no type is asked for."""
     size = _tensor(recorder, "IREE.tensor_dim", tensor).size(axis)
-    return size if kind is None else scalars.adapted(recorder, size, kind, "IREE.tensor_dim")
+    return size if kind is None else scalars.adapted(recorder, size, kind, "the size")
 
 
 def record_empty(
@@ -231,7 +231,7 @@ def _element(recorder: ProcedureRecorder, value: Any, dtype: torch.dtype) -> Sca
             expected="a scalar of the tensor's dtype, or a Python number for real dtypes",
             fix="torch.full in a jittable",
         )
-    return scalars.adapted(recorder, value, kind, "IREE.tensor_splat")
+    return scalars.adapted(recorder, value, kind, "the value of IREE.tensor_splat")
 
 
 def _shape(

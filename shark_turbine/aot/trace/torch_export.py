@@ -20,6 +20,7 @@ from shark_turbine.errors import DeclarationError, SourceLocation, TracingError,
 from .captured_state import captured_modules
 from .dim_names import dim_names
 from .export_errors import CallDescription, explain_export_failure, users_own
+from .lending import lent_tensors
 from .quiet import quiet_torch
 
 # torch's two warnings, without TorchDynamo and with it.
@@ -72,7 +73,7 @@ def _export(
 ) -> tuple[torch.export.ExportedProgram, list[str]]:
     """Return the program, and what torch warned of."""
     try:
-        with quiet_torch(), warnings.catch_warnings(record=True) as caught:
+        with quiet_torch(), lent_tensors(), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             program = torch.export.export(
                 module, args, dict(kwargs), dynamic_shapes=dynamic_shapes, strict=strict

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Results of a torch function that compute nothing: they may be the memory of an argument or a global."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
+
+_RESULTS = (OutputKind.USER_OUTPUT, OutputKind.LOSS_OUTPUT)
+# Operators that give their first argument's elements, and may be compiled to nothing.
+_KEEPING = {
+    "_to_copy",
+    "_unsafe_view",
+    "alias",
+    "clone",
+    "contiguous",
+    "detach",
+    "expand",
+    "lift_fresh_copy",
+    "permute",
+    "reshape",
+    "select",
+    "slice",
+    "squeeze",
+    "t",
+    "transpose",
+    "unsqueeze",
+    "view",
+}
+
+
+def shared_results(
+    program: torch.export.ExportedProgram, globals: Mapping[str, str]
+) -> Iterator[tuple[int, int | None]]:
+    """Yield the results that may be memory of an argument, with its number; of a global, with None."""
+    nodes = {node.name: node for node in program.graph.nodes}
+    inputs: dict[str, int | None] = {}
+    count = 0
+    for spec in program.graph_signature.input_specs:
+        if spec.kind is InputKind.USER_INPUT and not isinstance(spec.arg, ConstantArgument):
+            inputs[spec.arg.name] = count
+            count += 1
+        elif spec.target is not None and str(spec.target) in globals:
+            inputs[spec.arg.name] = None
+    kept = [
+        spec
+        for spec in program.graph_signature.output_specs
+        if spec.kind in _RESULTS and not isinstance(spec.arg, ConstantArgument)
+    ]
+    for number, spec in enumerate(kept):
+        origin = _origin(nodes[spec.arg.name])
+        if origin.name in inputs:
+            yield number, inputs[origin.name]
+
+
+def _origin(node: Any) -> Any:
+    while (
+        isinstance(node.target, torch._ops.OpOverload)
+        and node.target.overloadpacket.__name__ in _KEEPING
+        and isinstance(node.args[0], torch.fx.Node)
+    ):
+        node = node.args[0]
+    return node

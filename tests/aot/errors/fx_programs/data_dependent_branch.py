@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+import torch
+
+import shark_turbine.aot as aot
+
+fxb = aot.FxProgramsBuilder(torch.nn.Linear(2, 2))
+
+
+@fxb.export_program(args=(torch.zeros(2),))
+def main(module, x):
+    if x.sum() > 0:
+        return module(x)
+    return x

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+import torch
+
+import shark_turbine.aot as aot
+
+fxb = aot.FxProgramsBuilder(torch.nn.Linear(2, 2))
+fxb.export_program(lambda module, x: module(x), args=(torch.zeros(2),))
