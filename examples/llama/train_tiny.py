@@ -96,16 +96,20 @@ def sample(scores):
 
 def build(model):
     """Return the class: what a Llama can do, with weights that can change, and `train`."""
-    zeros = {name: torch.zeros_like(weight.data) for name, weight in model.named_parameters()}
+    # Two trees: a tensor that is exported twice is one global with two names.
+    first, second = (
+        {name: torch.zeros_like(weight.data) for name, weight in model.named_parameters()}
+        for _ in range(2)
+    )
     letters = torch.tensor([LETTERS.index(letter) for letter in TEXT])
 
     def piece_of(text, starts):
         return text[starts.T + torch.arange(LENGTH + 1)]
 
-    class TrainingModule(build_module(model, window=256, choose=sample)):
+    class TrainingModule(build_module(model, window=LENGTH, choose=sample)):
         params = aot.export_parameters(model, mutable=True)
-        means = aot.export_global_tree(zeros, mutable=True)
-        squares = aot.export_global_tree(zeros, mutable=True)
+        means = aot.export_global_tree(first, mutable=True)
+        squares = aot.export_global_tree(second, mutable=True)
         count = aot.export_global(torch.zeros(1), mutable=True)
         text = aot.export_global(letters)
 
