@@ -60,7 +60,7 @@ class Call:
     """Call a jit function.
 
     `stores` are the globals that it writes itself; `aliases` pairs each result that may be the memory of
-    an argument with it.
+    an argument with it; `constants` are the results that depend on nothing.
     """
 
     results: tuple[int, ...]
@@ -68,6 +68,7 @@ class Call:
     arguments: tuple[int, ...]
     stores: tuple[str, ...] = ()
     aliases: tuple[tuple[int, int], ...] = ()
+    constants: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

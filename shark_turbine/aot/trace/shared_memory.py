@@ -32,6 +32,22 @@ _KEEPING = {
 }
 
 
+def constant_results(program: torch.export.ExportedProgram, mutable: Mapping[str, str]) -> set[int]:
+    """Return the numbers of the results that depend on no argument and on no mutable global.
+
+    The compiler computes them once: they are memory of the module, which it does not let a global have.
+    """
+    varying = {
+        spec.arg.name
+        for spec in program.graph_signature.input_specs
+        if spec.kind is InputKind.USER_INPUT or str(spec.target) in mutable
+    }
+    for node in program.graph.nodes:
+        if any(argument.name in varying for argument in node.all_input_nodes):
+            varying.add(node.name)
+    return {number for number, spec in enumerate(_kept(program)) if spec.arg.name not in varying}
+
+
 def shared_results(
     program: torch.export.ExportedProgram, globals: Mapping[str, str]
 ) -> Iterator[tuple[int, int | None]]:
@@ -45,15 +61,19 @@ def shared_results(
             count += 1
         elif spec.target is not None and str(spec.target) in globals:
             inputs[spec.arg.name] = None
-    kept = [
+    for number, spec in enumerate(_kept(program)):
+        origin = _origin(nodes[spec.arg.name])
+        if origin.name in inputs:
+            yield number, inputs[origin.name]
+
+
+def _kept(program: torch.export.ExportedProgram) -> list[Any]:
+    """Return what the graph signature says of the results, in order."""
+    return [
         spec
         for spec in program.graph_signature.output_specs
         if spec.kind in _RESULTS and not isinstance(spec.arg, ConstantArgument)
     ]
-    for number, spec in enumerate(kept):
-        origin = _origin(nodes[spec.arg.name])
-        if origin.name in inputs:
-            yield number, inputs[origin.name]
 
 
 def _origin(node: Any) -> Any:
