@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from ..errors import ArgumentError, LoadError, StateError
 from ..signature import STATE_GETTER, STATE_SETTER, Argument, StateEntry
 from . import devices, failures
 from .artifact import Artifact
-from .checks import Check, checker
+from .checks import Check, checker, describe
 from .function import REFUSALS
 from .tensors import Pack, Unpack, packer, unpacker
 
@@ -128,9 +129,17 @@ def check_state(
     """Return the values to store, and the keys that only one side has.
 
     Raises:
-        StateError: a value has another dtype or shape than its global, or with `strict` the keys are
+        StateError: it is no dict, a value has another dtype or shape than its global, or with `strict` the keys are
             not the same; everything that is wrong is said at once.
     """
+    if not isinstance(given, Mapping):
+        raise StateError(
+            "a state is a dict from names to values",
+            where=where,
+            got=describe(given),
+            expected=f"what state_dict() gives: {_some(state.items)}",
+            fix=f"load_state({given!r})" if isinstance(given, (str, os.PathLike)) else None,
+        )
     known = state.items
     differ = IncompatibleKeys(
         [name for name in known if name not in given], [key for key in given if key not in known]

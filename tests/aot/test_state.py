@@ -259,6 +259,56 @@ def test_buffers_that_a_model_updates(build, model):
     torch.testing.assert_close(module.state_dict()["1.running_mean"], torch.zeros(2))
 
 
+@pytest.mark.parametrize("device", ["local-sync", "local-task"])
+def test_equal_values_are_not_one_value(pair, device):
+    module = rt.load(pair.vmfb, device=device)
+    for fill in (lambda: None, lambda: module.fill(torch.ones(8)), load_one_into_both(module)):
+        fill()
+        state = module.state_dict()
+        expected = state["b"].clone()
+        state["a"].fill_(7)
+        assert torch.equal(state["b"], expected)
+        assert torch.equal(module.state_dict()["a"], expected)
+        assert torch.equal(module.bump(), expected + 1)
+        assert torch.equal(module.state_dict()["b"], expected)
+    module.swap()
+    swapped = module.state_dict()
+    assert torch.equal(swapped["a"] + 1, swapped["b"])
+
+
+@pytest.fixture(scope="module")
+def pair(build):
+    """A module whose two globals often hold the same."""
+
+    class Pair(aot.CompiledModule):
+        a = aot.export_global(aot.AbstractTensor(8), mutable=True)
+        b = aot.export_global(torch.zeros(8), mutable=True)
+
+        def fill(self, x=aot.AbstractTensor(8)):
+            self.a = x
+            self.b = x
+
+        def bump(self):
+            self.a = self._increase(self.a)
+            return self.a
+
+        def swap(self):
+            a = self.a
+            self.a = self.b
+            self.b = a
+
+        @aot.jittable
+        def _increase(x):
+            return x + 1
+
+    return build(Pair)
+
+
+def load_one_into_both(module):
+    value = torch.full((8,), 3.0)
+    return lambda: module.load_state_dict({"a": value, "b": value})
+
+
 def test_forks_share_weights(tmp_path):
     class Counting(torch.nn.Linear):
         def forward(self, x):

@@ -218,6 +218,11 @@ def test_a_closed_module(counter, method):
         module.load_state_dict({"n": 1}, strict=False)
 
 
+def test_a_path_instead_of_a_state(counter):
+    with pytest.raises(StateError, match=r"fix: *load_state\('state\.safetensors'\)"):
+        counter().load_state_dict("state.safetensors")
+
+
 def test_everything_that_does_not_fit_is_said_at_once(counter):
     module = counter()
     module.step()
