@@ -190,3 +190,17 @@ def rename_size(expression: SizeExpression, rename: Rename) -> SizeExpression:
             return Arithmetic(operator, rename_size(left, rename), rename_size(right, rename))
         case _:
             assert_never(expression)
+
+
+def stored_globals(steps: Iterable[Step]) -> set[str]:
+    """Return the symbols of the globals that steps store, those stored inside their blocks too."""
+    found: set[str] = set()
+    for step in steps:
+        match step:
+            case Store(symbol):
+                found.add(symbol)
+            case Cond(_, _, first, second) | While(_, _, first, second):
+                found |= stored_globals((*first.steps, *second.steps))
+            case _:
+                continue
+    return found
