@@ -79,7 +79,9 @@ def make_update(model):
     tokens = torch.zeros(BATCH, LENGTH + 1, dtype=torch.int64)
     # Of the operations of the backward pass the compiler knows all but this one.
     plainer = get_decompositions([torch.ops.aten.silu_backward])
-    return make_fx(update, decomposition_table=plainer)(weights, weights, weights, torch.zeros(1), tokens)
+    return make_fx(update, decomposition_table=plainer)(
+        weights, weights, weights, torch.zeros(1), tokens
+    )
 
 
 def sample(scores):

@@ -60,7 +60,8 @@ class Call:
     """Call a jit function.
 
     `stores` are the globals that it writes itself; `aliases` pairs each result that may be the memory of
-    an argument with it; `constants` are the results that depend on nothing.
+    an argument with it, `updates` each that may be written into that memory; `constants` are the results
+    that depend on nothing.
     """
 
     results: tuple[int, ...]
@@ -69,6 +70,7 @@ class Call:
     stores: tuple[str, ...] = ()
     aliases: tuple[tuple[int, int], ...] = ()
     constants: tuple[int, ...] = ()
+    updates: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

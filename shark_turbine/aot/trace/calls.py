@@ -22,7 +22,7 @@ from .export_errors import CallDescription
 from .graph_types import ConstantOutput, ResultIndex
 from .module_proxy import plain
 from .program_calls import call_checks
-from .shared_memory import constant_results, shared_results
+from .shared_memory import constant_results, shared_results, updated_results
 from .values import Proxy, ScalarProxy, TensorProxy
 
 if TYPE_CHECKING:
@@ -157,8 +157,17 @@ def _append_call(
         ids[number] = recorder.new_value(results[number].type)
         copies.append(TensorOperation(results[number].value, "copy", (ids[number],)))
     constants = tuple(ids[number] for number in constant_results(function.program, mutable))
+    updates = tuple((ids[n], values[argument]) for n, argument in updated_results(function.program))
     recorder.steps.append(
-        Call(tuple(ids), function.symbol, tuple(values), function.stores, tuple(aliases), constants)
+        Call(
+            tuple(ids),
+            function.symbol,
+            tuple(values),
+            function.stores,
+            tuple(aliases),
+            constants,
+            updates,
+        )
     )
     recorder.steps.extend(copies)
     for argument, index in captured.mutated:

@@ -129,8 +129,8 @@ def _aliases(value: int, steps: Sequence[Step], operators: Sequence[str]) -> set
         match step:
             case TensorOperation(result, operator, operands) if operator in operators:
                 pairs: Sequence[tuple[int, int]] = ((result, operands[0]),)
-            case Call(aliases=pairs):
-                pass
+            case Call(aliases=pairs, updates=updates):
+                pairs = (*pairs, *updates) if "update" in operators else pairs
             case _:
                 continue
         for pair in pairs:
