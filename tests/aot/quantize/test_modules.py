@@ -195,5 +195,7 @@ def test_weights_that_were_external_stay_external(tmp_path):
 
 def test_under_torch_compile_the_layers_are_compiled_too():
     model = aot.quantize(Tied().requires_grad_(False), bits=8).module
-    run = torch.compile(model, backend="turbine_cpu")  # A fallback would be a warning, an error here.
+    run = torch.compile(
+        model, backend="turbine_cpu"
+    )  # A fallback would be a warning, an error here.
     assert_close(run(TOKENS[1]), model(TOKENS[1]))
