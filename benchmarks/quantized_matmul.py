@@ -80,6 +80,7 @@ def best_times(calls: dict[str, Callable[[], Any]], seconds: float) -> dict[str,
 
 
 def main() -> None:
+    """Measure each shape and print a line for it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[1, 128], help="rows of x")
     parser.add_argument("--seconds", type=float, default=4, help="how long to measure each shape")
