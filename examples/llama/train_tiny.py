@@ -75,12 +75,16 @@ def make_update(model):
             count,
         )
 
-    weights = {name: weight.detach() for name, weight in model.named_parameters()}
+    # An example of each argument: tracing takes one tensor for one argument.
+    weights, means, squares = (
+        {name: weight.detach().clone() for name, weight in model.named_parameters()}
+        for _ in range(3)
+    )
     tokens = torch.zeros(BATCH, LENGTH + 1, dtype=torch.int64)
     # Of the operations of the backward pass the compiler knows all but this one.
     plainer = get_decompositions([torch.ops.aten.silu_backward])
     return make_fx(update, decomposition_table=plainer)(
-        weights, weights, weights, torch.zeros(1), tokens
+        weights, means, squares, torch.zeros(1), tokens
     )
 
 
