@@ -82,7 +82,6 @@ __all__ = [
     "func",
     "insert_slice",
     "keep_alive",
-    "own_memory",
     "store_global",
     "tensor",
     "tensor_type",
@@ -131,39 +130,14 @@ def write_bytecode(module: Any, file: IO[bytes]) -> None:
 def store_global(value: Any, symbol: str, *, is_own: bool = False) -> None:
     """Write the store of a value into a `util.global` at the insertion point.
 
-    A global never shares memory with another one, nor with a value that outlives the store (see
-    `own_memory`). What `is_own` was made by an update or a copy, and is stored as it is.
+    The barrier keeps a stored value from being recognized as another global's: IREE merges a global
+    whose every store is a load of another one with it, although the other may change later. What `is_own`
+    was made by an update or a copy: it goes without, for the program waits for a tensor at a barrier.
     """
+    kept = value if is_own else _operation("util.optimization_barrier", value.type, [value])
     Operation.create(
-        "util.global.store",
-        operands=[value if is_own else own_memory(value)],
-        attributes={"global": FlatSymbolRefAttr.get(symbol)},
+        "util.global.store", operands=[kept], attributes={"global": FlatSymbolRefAttr.get(symbol)}
     )
-
-
-def own_memory(value: Any) -> Any:
-    """Return a value equal to `value` whose memory is nobody else's, for a global to hold.
-
-    IREE keeps equal values once and writes globals in place, but does not know that two globals may
-    hold one buffer: after `self.a = x; self.b = x` a write to `a` changed `b`. Writing no rows over
-    it, where the compiler cannot know that there are none, makes it copy a value that is used
-    elsewhere, and costs nothing where it is not. A number only needs to be hidden: IREE merges a
-    global whose every store is a load of another one with it, although the other may change later.
-    """
-    kind = value.type
-    if not isinstance(kind, RankedTensorType) or not kind.has_static_shape or 0 in kind.shape:
-        return _operation("util.optimization_barrier", kind, [value])
-    if kind.rank == 0:
-        row = RankedTensorType.get([1], kind.element_type)
-        own = own_memory(_operation("flow.tensor.reshape", row, [value], [], []))
-        return _operation("flow.tensor.reshape", kind, [own], [], [])
-    unknown = ShapedType.get_dynamic_size()
-    rows = RankedTensorType.get([unknown, *kind.shape[1:]], kind.element_type)
-    zero = arith.ConstantOp(IndexType.get(), 0).result
-    none = _operation("util.optimization_barrier", zero.type, [zero])
-    nothing = _operation("flow.tensor.empty", rows, [none])
-    starts = [zero] * kind.rank
-    return _operation("flow.tensor.update", kind, [value], [], starts, [nothing], [none])
 
 
 def keep_alive(arguments: Iterable[Any]) -> None:

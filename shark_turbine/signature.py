@@ -51,23 +51,21 @@ class Argument:
         return f"{self.name}: {self.type}"
 
 
+STATE_GETTER = "__state.get"
+STATE_SETTER = "__state.set"
+
+
 @dataclass(frozen=True, slots=True)
 class StateEntry:
-    """A mutable global: its name for users, its symbol, its type; and the functions that reach it."""
+    """A mutable global: its name for users, its symbol, its type.
+
+    An artifact with state has a function that returns the values of all its entries, in order, and one
+    that stores them.
+    """
 
     name: str
     symbol: str
     type: ValueType
-
-    @property
-    def getter(self) -> str:
-        """The function without arguments that returns the value."""
-        return f"__state.get.{self.symbol}"
-
-    @property
-    def setter(self) -> str:
-        """The function without results that stores its argument."""
-        return f"__state.set.{self.symbol}"
 
     def to_json(self) -> Json:
         return {"name": self.name, "symbol": self.symbol, **self.type.to_json()}

@@ -152,9 +152,9 @@ class ExportOutput:
             cache: take the vmfb from the disk where the same program was compiled with the same
                 options before, and keep it there. Programs with more than 128 MB of weights inside
                 are compiled each time.
-            hash_parameters: note the SHA-256 of each external parameter in the vmfb, which `load`
+            hash_parameters: note a hash of each external parameter in the vmfb, which `load`
                 compares with what it is given. It is computed beside the compilation, by all cores,
-                at over a gigabyte a second.
+                at some gigabytes a second each.
 
         Returns:
             The vmfb. `map_memory()` of it is what `VmModule.wrap_buffer` takes.

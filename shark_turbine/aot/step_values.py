@@ -153,9 +153,15 @@ def rename_step(step: Step, rename: Rename) -> Step:
             return dataclasses.replace(step, result=rename(step.result))
         case Store():
             return dataclasses.replace(step, value=rename(step.value))
-        case Call(results, symbol, arguments, stores, aliases):
-            pairs = tuple((rename(result), rename(argument)) for result, argument in aliases)
-            return Call(many(results), symbol, many(arguments), stores, pairs)
+        case Call():
+            return dataclasses.replace(
+                step,
+                results=many(step.results),
+                arguments=many(step.arguments),
+                aliases=tuple((rename(one), rename(other)) for one, other in step.aliases),
+                constants=many(step.constants),
+                updates=tuple((rename(one), rename(other)) for one, other in step.updates),
+            )
         case Size(result, source):
             return Size(rename(result), DimOf(rename(source.value), source.axis))
         case ScalarOperation(result, operator, operands):

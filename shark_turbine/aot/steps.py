@@ -60,7 +60,8 @@ class Call:
     """Call a jit function.
 
     `stores` are the globals that it writes itself; `aliases` pairs each result that may be the memory of
-    an argument with it.
+    an argument with it, `updates` each that may be written into that memory; `constants` are the results
+    that depend on nothing.
     """
 
     results: tuple[int, ...]
@@ -68,6 +69,8 @@ class Call:
     arguments: tuple[int, ...]
     stores: tuple[str, ...] = ()
     aliases: tuple[tuple[int, int], ...] = ()
+    constants: tuple[int, ...] = ()
+    updates: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

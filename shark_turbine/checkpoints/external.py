@@ -10,6 +10,8 @@ from typing import Any
 
 from shark_turbine import dtypes
 
+from .folding import KIND
+
 
 @dataclass(frozen=True, slots=True)
 class ExternalParameter:
@@ -19,7 +21,7 @@ class ExternalParameter:
         scope, key: where IREE's runtime looks for it.
         dtype: a name of the dtype table.
         aliases: other keys that a file may hold it under: the names of tied weights.
-        hash: SHA-256 of its bytes, in hexadecimal; None where there were none at export.
+        hash: of its bytes, see `folding`, in hexadecimal; None where there were none at export.
     """
 
     scope: str
@@ -48,7 +50,7 @@ class ExternalParameter:
             "shape": list(self.shape),
             "nbytes": self.nbytes,
             "aliases": list(self.aliases),
-            "hash": None if self.hash is None else f"sha256:{self.hash}",
+            "hash": None if self.hash is None else f"{KIND}:{self.hash}",
         }
 
     @classmethod
@@ -61,7 +63,7 @@ class ExternalParameter:
             dtype=dtypes.from_name(entry["dtype"]).name,
             shape=tuple(map(int, entry["shape"])),
             aliases=tuple(map(str, entry.get("aliases", ()))),
-            hash=digest if kind == "sha256" else None,
+            hash=digest if kind == KIND else None,
         )
 
     def __str__(self) -> str:

@@ -79,7 +79,10 @@ def _is_external(operation: Any) -> bool:
     """Say whether a global is a parameter that is attached when the module is loaded."""
     if "initial_value" not in operation.attributes:
         return False
-    value = operation.attributes["initial_value"]
+    try:
+        value = operation.attributes["initial_value"]
+    except TypeError:  # The bindings cannot show complex elements, unless all are the same.
+        return False
     # Attributes of IREE's own dialects have no class here; others may be large, and are not printed.
     return type(value) is ir.Attribute and str(value).startswith("#flow.parameter")
 

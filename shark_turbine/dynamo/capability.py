@@ -127,7 +127,7 @@ def _by_nature(node: fx.Node) -> str | None:
         return "it speaks of memory, not of elements"
     if target in OF_VALUES:
         return "a shape or number depends on values"
-    if target.namespace not in {"aten", "prims"}:
+    if target.namespace not in {"aten", "prims", "shark_turbine"}:
         return "a custom operator"
     if target._schema.is_mutable:
         return "it writes to its argument"

@@ -77,6 +77,15 @@ def fill_value(node: Any) -> bool | int | float | None:
     return number if isinstance(number, (bool, int, float)) else None
 
 
+def is_written(node: fx.Node) -> bool:
+    """Say whether an operator may write into the memory of a node's value, seen in any shape."""
+    return any(
+        (user.target in WRITES and user.args[0] is node)
+        or (user.target in _UNIFORM and user.args[0] is node and is_written(user))
+        for user in node.users
+    )
+
+
 def fresh_fill(like: Any, value: torch.Tensor, number: bool | int | float, mark: int) -> Any:
     """Write a tensor of one number at the insertion point, and return it.
 

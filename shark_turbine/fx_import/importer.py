@@ -32,6 +32,7 @@ from torch.export.graph_signature import (
 from shark_turbine import dtypes, ir
 from shark_turbine.errors import TracingError, UnsupportedTypeError
 
+from .fresh import is_written
 from .literals import LiteralTable
 from .locations import source_location
 from .nodes import NodeImporter
@@ -112,8 +113,9 @@ class ProgramImporter:
         with function.location, ir.InsertionPoint(function.body.blocks[0]):
             for node, value in plan.constants.items():
                 nodes.bind_literal(node, value)
+            stored = {symbol for _, symbol in plan.stores}
             for node, symbol in plan.loads.items():
-                nodes.bind_global(node, symbol)
+                nodes.bind_global(node, symbol, is_kept=symbol not in stored and is_written(node))
         nodes.import_graph(program.graph.nodes)
         with function.location, ir.InsertionPoint(function.body.blocks[0]):
             results = [nodes.value_of(node) for node in plan.results]

@@ -81,13 +81,18 @@ class NodeImporter(GraphNodeImporter):
         """Bind a placeholder to a constant."""
         self.bind_node_value(node, self._import_literal(value))
 
-    def bind_global(self, node: fx.Node, symbol: str) -> None:
-        """Bind a placeholder to the value that a global has on entry."""
+    def bind_global(self, node: fx.Node, symbol: str, *, is_kept: bool = False) -> None:
+        """Bind a placeholder to the value that a global has on entry.
+
+        What is written into it would change the global, if that `is_kept` as it is: a copy then.
+        """
         loaded = ir.Operation.create(
             "util.global.load",
             results=[self._builtin_type(node)],
             attributes={"global": ir.FlatSymbolRefAttr.get(symbol)},
         ).result
+        if is_kept:
+            loaded = ir.copied_tensor(loaded)
         self.bind_node_value(
             node,
             ir.Operation.create(

@@ -34,9 +34,9 @@ class QuantizedFunctions:
         text = FORMS[node.target](node)
         name = self._names.get(text)
         if name is None:
-            name = f"{node.target.name().partition('::')[2]}${len(self._names)}"  # type: ignore[union-attr]
-            # No symbol of a user has a dot before its dollar sign and no underscore in front.
-            name = self._names[text] = f"quantized.{name}"
+            kind = str(node.target).split(".")[1].removeprefix("quantized_")
+            # No symbol of a user has both a dot and a dollar sign after a letter in front.
+            name = self._names[text] = f"quantized.{kind}${len(self._names)}"
             self._write(text.replace("@function", f"@{name}", 1))
         context = self._module.context
         inputs = [

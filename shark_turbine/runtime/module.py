@@ -52,7 +52,7 @@ class LoadedModule:
         self.name = str(native.name)
         self._functions: dict[str, LoadedFunction] = {}
         self._load_functions(native, artifact.functions, share=share)
-        self._globals = state.find_globals(artifact, native, device.hal)
+        self._state = state.find_state(artifact, native, device.hal)
         devices.register(self)
 
     def _map(self, artifact: Artifact, providers: Sequence[Any]) -> list[Any]:
@@ -160,9 +160,10 @@ class LoadedModule:
         Raises:
             StateError: the vmfb does not say what its state is.
         """
-        known = self._known_globals()
+        known = self._known_state()
         with self._alone():
-            return state.read(self._open_context(), known, self._where("state_dict"))
+            values = state.read(self._open_context(), known, self._where("state_dict"))
+        return state.to_tensors(known, values)
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True
@@ -179,7 +180,7 @@ class LoadedModule:
         Raises:
             StateError: keys are missing or unexpected, or values have another dtype or shape.
         """
-        known, where = self._known_globals(), self._where("load_state_dict")
+        known, where = self._known_state(), self._where("load_state_dict")
         values, differ = state.check_state(known, state_dict, strict=strict, where=where)
         with self._alone():
             state.write(self._open_context(), known, values, where)
@@ -201,13 +202,13 @@ class LoadedModule:
     def fork(self) -> LoadedModule:
         """Return a module with a copy of the state; later calls of one do not change the other.
 
-        Both share the memory of the vmfb and of parameters from files, and their calls run at the
-        same time. Random numbers start again in the copy.
+        Their calls run at the same time. They share the vmfb and external parameters; weights that
+        the module packs when it starts are packed again. Random numbers start again in the copy.
 
         Raises:
             StateError: the vmfb does not say what its state is.
         """
-        self._known_globals()
+        self._known_state()
         self._open_context()
         copy = LoadedModule(self._artifact, self.device, self._providers)
         LoadedModule.load_state_dict(copy, LoadedModule.state_dict(self))
@@ -231,8 +232,8 @@ class LoadedModule:
         """
         return LoadedModule.load_state_dict(self, state_files.read_state(path), strict)
 
-    def _known_globals(self) -> state.Globals:
-        if self._globals is None:
+    def _known_state(self) -> state.State:
+        if self._state is None:
             raise StateError(
                 "the vmfb does not say what its state is",
                 where=self.origin,
@@ -240,7 +241,7 @@ class LoadedModule:
                 expected="a vmfb that shark_turbine compiled, with its mutable globals named",
                 fix="compile it again: aot.export(...).compile()",
             )
-        return self._globals
+        return self._state
 
     def _alone(self) -> AbstractContextManager[Any]:
         return nullcontext() if self.lock is None else self.lock

@@ -56,7 +56,7 @@ class Source(Protocol):
         ...
 
     def hashes(self, keys: Iterable[str]) -> dict[str, str]:
-        """Return the SHA-256 of tensors, where it can be computed."""
+        """Return the hashes of tensors, where they can be computed."""
         ...
 
     def add(self, index: Any, key: str, under: str) -> None:

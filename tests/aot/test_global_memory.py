@@ -175,3 +175,33 @@ def test_a_write_in_place_copies_no_global(build: Any) -> None:
 
     copying = best(loaded.copy)
     assert best(lambda: loaded.write(torch.ones(1), FIRST)) < copying / 5
+
+
+class _Rows(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("rows", ROWS.clone())
+
+    def forward(self, row: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
+        return self.rows.index_put((place,), row)
+
+
+def test_a_captured_global_is_not_changed_on_the_way_to_another(build: Any) -> None:
+    model = _Rows()
+
+    class CapturedModule(aot.CompiledModule):
+        buffers = aot.export_buffers(model, mutable=True)
+        b = aot.export_global(A(4, 2), mutable=True)
+        put = aot.jittable(model.forward)
+
+        def write_elsewhere(self, row=A(1, 2), place=A(1, dtype=torch.int64)):
+            self.b = self.put(row, place)
+
+        def get(self):
+            return self.buffers["rows"], self.b
+
+    module = build(CapturedModule).loaded
+    module.write_elsewhere(row(7), FIRST)
+    rows, b = module.get()
+    torch.testing.assert_close(rows, ROWS)
+    torch.testing.assert_close(b, written(ROWS, 7))

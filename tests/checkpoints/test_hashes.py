@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from shark_turbine.checkpoints import hash_stored, hash_tensors, hashes, open_checkpoint
+from shark_turbine.checkpoints.folding import ROW
 
 # Enough for a look into the cache to be worth it.
 LARGE = {"a": torch.arange(2**20, dtype=torch.float64), "b": torch.ones(2**20, dtype=torch.float64)}
@@ -52,6 +53,47 @@ def test_hashes_are_those_of_the_bytes(tmp_path: Path) -> None:
     save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path)
     stored = open_checkpoint(path).tensors
     assert hash_stored([stored[key] for key in expected]) == list(expected.values())
+
+
+def by_hand(data: bytes) -> str:
+    """Compute the hash of more than one row by the letter of its definition, lane by lane."""
+    lanes = list(range(ROW // 8))
+    whole = len(data) // ROW * ROW
+    for place in range(0, whole, 8):
+        lane = lanes[place // 8 % len(lanes)] ^ int.from_bytes(data[place : place + 8], "little")
+        lane = lane * 0x9E3779B97F4A7C15 % 2**64
+        lanes[place // 8 % len(lanes)] = lane ^ lane >> 32
+    folded = b"".join(lane.to_bytes(8, "little") for lane in lanes)
+    return hashlib.sha256(len(data).to_bytes(8, "little") + folded + data[whole:]).hexdigest()
+
+
+@pytest.mark.parametrize("size", [ROW + 1, 2 * ROW, 33 * ROW + 3])
+def test_a_long_tensor_is_folded(size: int, tmp_path: Path) -> None:
+    tensor = (torch.arange(size) * 37 % 251).to(torch.uint8)
+    expected = by_hand(tensor.numpy().tobytes())
+    assert hash_tensors({"a": tensor}) == {"a": expected}
+    save_file({"a": tensor}, tmp_path / "a.safetensors")
+    assert hash_stored(list(open_checkpoint(tmp_path / "a.safetensors").tensors.values())) == [
+        expected
+    ]
+
+
+def test_what_differs_has_another_hash() -> None:
+    rows = torch.rand(4, ROW // 8, dtype=torch.float64)
+    tail = torch.zeros(3, dtype=torch.float64)
+    original = torch.cat([rows.reshape(-1), tail])
+    others = {
+        "original": original,
+        "negated": -original,
+        "swapped": torch.cat([rows[[1, 0, 2, 3]].reshape(-1), tail]),
+        "longer": torch.cat([original, tail]),
+        "shorter": original[:-1],
+        "zero": original * 0,
+    }
+    for place in (0, 7, ROW // 8, 3 * ROW // 8 + 5, -1):
+        others[f"bit at {place}"] = original.clone()
+        others[f"bit at {place}"].view(torch.uint8)[place * 8] ^= 1
+    assert len(set(hash_tensors(others).values())) == len(others)
 
 
 def test_a_file_is_read_once_for_each_version(tmp_path: Path, reads: list[int]) -> None:

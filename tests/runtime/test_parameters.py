@@ -48,7 +48,7 @@ def entry(key: str, value: torch.Tensor, scope: str = "model", **more: Any) -> d
         "shape": list(value.shape),
         "nbytes": value.nbytes,
         "aliases": [],
-        "hash": f"sha256:{hashlib.sha256(value.numpy().tobytes()).hexdigest()}",
+        "hash": f"sha256-folded:{hashlib.sha256(value.numpy().tobytes()).hexdigest()}",
         **more,
     }
 

@@ -36,21 +36,15 @@ module @counter {
     util.global.store %zero, @_n.global : i64
     return
   }
-  func.func @__state.get._n.global() -> i64 {
+  func.func @__state.get() -> (i64, tensor<1024xi64>) {
     %0 = util.global.load @_n.global : i64
-    return %0 : i64
+    %1 = util.global.load @_cells.global : tensor<1024xi64>
+    return %0, %1 : i64, tensor<1024xi64>
   }
-  func.func @__state.set._n.global(%0: i64) {
+  func.func @__state.set(%0: i64, %1: tensor<1024xi64>) {
+    %2 = util.optimization_barrier %1 : tensor<1024xi64>
     util.global.store %0, @_n.global : i64
-    return
-  }
-  func.func @__state.get._cells.global() -> tensor<1024xi64> {
-    %0 = util.global.load @_cells.global : tensor<1024xi64>
-    return %0 : tensor<1024xi64>
-  }
-  func.func @__state.set._cells.global(%0: tensor<1024xi64>) {
-    %1 = util.optimization_barrier %0 : tensor<1024xi64>
-    util.global.store %1, @_cells.global : tensor<1024xi64>
+    util.global.store %2, @_cells.global : tensor<1024xi64>
     return
   }
 }
@@ -202,8 +196,9 @@ def test_a_module_without_state(build):
 
 
 def test_a_manifest_that_names_what_is_not_there(build):
-    path = build(MLIR, STEP, stateful=True, state=[StateEntry("m", "_m", I64).to_json()])
-    with pytest.raises(LoadError, match="names a global 'm'"):
+    bare = MLIR.replace("__state.set", "__state.put")
+    path = build(bare, STEP, stateful=True, state=[entry.to_json() for entry in STATE])
+    with pytest.raises(LoadError, match="names globals that the vmfb has no functions for"):
         rt.load(path, device="local-sync")
 
 
@@ -221,6 +216,11 @@ def test_a_closed_module(counter, method):
         getattr(module, method)()
     with pytest.raises(ExecutionError, match="was closed"):
         module.load_state_dict({"n": 1}, strict=False)
+
+
+def test_a_path_instead_of_a_state(counter):
+    with pytest.raises(StateError, match=r"fix: *load_state\('state\.safetensors'\)"):
+        counter().load_state_dict("state.safetensors")
 
 
 def test_everything_that_does_not_fit_is_said_at_once(counter):

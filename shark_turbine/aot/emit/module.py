@@ -39,9 +39,8 @@ def emit_program(program: Program, context: Any = None) -> Any:
         )
         symbols = {function.symbol: function for function in program.jit_functions}
         types = {item.symbol: item.type for item in program.globals}
-        mutable = frozenset(item.symbol for item in program.globals if item.mutable)
         for procedure in program.procedures:
-            emit_procedure(procedure, symbols, functions, types, mutable, place, context)
+            emit_procedure(procedure, symbols, functions, types, place, context)
         verify(module)
     return module
 

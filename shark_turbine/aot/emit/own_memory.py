@@ -57,7 +57,7 @@ def _start(item: GlobalVar) -> object:
 
 
 def _sample(tensor: torch.Tensor) -> bytes:
-    flat = tensor.detach().flatten()
+    flat = tensor.detach().resolve_conj().resolve_neg().flatten()
     middle = flat.numel() // 2
     parts = (flat[:_SAMPLE], flat[middle : middle + _SAMPLE], flat[-_SAMPLE:])
     return b"".join(part.clone().view(torch.uint8).numpy().tobytes() for part in parts)
@@ -77,7 +77,11 @@ def emit_initializer(item: GlobalVar, initial_value: Any, global_type: Any, cont
     block = operation.regions[0].blocks[0]
     with ir.InsertionPoint.at_block_begin(block):
         if isinstance(item.initial, Inline) or not _can_be_filled(item.type):
-            value = ir.copied_tensor(ir.arith.ConstantOp(global_type, initial_value).result)
+            # Not by its builder, which knows no complex attribute.
+            constant = ir.Operation.create(
+                "arith.constant", results=[global_type], attributes={"value": initial_value}
+            )
+            value = ir.copied_tensor(constant.result)
         else:
             value = _zeros(global_type, context)
         symbol = ir.FlatSymbolRefAttr.get(item.symbol)

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
 from shark_turbine import dtypes, ir
 from shark_turbine.abi import iree_abi
 
 from ..program import JitFunction, Procedure
-from ..step_values import operands_of, stored_globals
+from ..step_values import operands_of
 from ..steps import (
     Arithmetic,
     Block,
@@ -43,7 +43,6 @@ def emit_procedure(
     symbols: Mapping[str, JitFunction],
     functions: Mapping[str, Any],
     global_types: Mapping[str, AbstractValue],
-    mutable: Set[str],
     place: Any,
     context: Any,
 ) -> None:
@@ -61,9 +60,7 @@ def emit_procedure(
         )
         _reflect(function, procedure)
         block = ir.Block.create_at_start(function.body, inputs)
-        stored = stored_globals(procedure.steps)
-        kept = mutable - stored if stored else frozenset[str]()
-        emitter = _StepEmitter(procedure, symbols, functions, global_types, kept, context)
+        emitter = _StepEmitter(procedure, symbols, functions, global_types, context)
         emitter.values.update(enumerate(block.arguments))
         last = emitter.emit_steps(procedure.steps, procedure.returned, block)
         with ir.InsertionPoint(last):
@@ -109,7 +106,6 @@ class _StepEmitter:
         symbols: Mapping[str, JitFunction],
         functions: Mapping[str, Any],
         global_types: Mapping[str, AbstractValue],
-        kept: Set[str],
         context: Any,
     ) -> None:
         self.values: dict[int, Any] = {}
@@ -118,7 +114,6 @@ class _StepEmitter:
         self._symbols = symbols
         self._functions = functions
         self._global_types = global_types
-        self._kept = kept
         self._context = context
         self._tensors = TensorEmitter(procedure.types, self.values, self._size, context)
 
@@ -139,18 +134,7 @@ class _StepEmitter:
                         self._emit(step)
         with ir.InsertionPoint(block):
             ir.keep_alive(self.values[value] for value in _used_after_store(steps, results))
-            ir.keep_alive(self.values[value] for value in self._unchanged(steps))
         return block
-
-    def _unchanged(self, steps: Sequence[Step]) -> Iterator[int]:
-        """Give the values loaded of globals that keep them.
-
-        IREE takes a value that nobody reads any more for used up: it would write into the memory of the
-        one global, and store that into another.
-        """
-        for step in steps:
-            if isinstance(step, Load) and step.symbol in self._kept:
-                yield step.result
 
     def _cond(self, step: Cond, block: Any) -> Any:
         """Write a branch; return the block that goes on after it."""

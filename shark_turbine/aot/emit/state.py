@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shark_turbine import dtypes, ir
-from shark_turbine.signature import StateEntry, ValueType
+from shark_turbine.signature import STATE_GETTER, STATE_SETTER, StateEntry, ValueType
 
 from ..program import GlobalVar, Program
 from ..spec import GlobalTree, ModuleSpec
@@ -39,46 +39,52 @@ def describe_state(spec: ModuleSpec, program: Program) -> tuple[StateEntry, ...]
 
 
 def with_accessors(module: Any, state: Sequence[StateEntry]) -> tuple[Any, tuple[StateEntry, ...]]:
-    """Return a copy of a module in which each global of the state has a getter and a setter.
+    """Return a copy of a module with a function that returns the whole state, and one that stores it.
 
     Beside it comes the state without what is no global of the module any more: lowering drops what
-    nobody uses. Where nothing is left there is no copy. The module itself stays as it is, and weights are not copied: both refer to the same memory. What a
-    getter returns and what a setter stores is copied by IREE, because the memory of a global is never
-    a caller's.
+    nobody uses. Where nothing is left there is no copy. The module itself stays as it is, and weights
+    are not copied: both refer to the same memory.
+
+    What is returned and what is stored is copied by IREE, because the memory of a global is never a
+    caller's. There is one pair of functions, because a pair for each global takes ten times as long
+    to compile.
     """
-    if not state:
-        return module, ()
     with module.context, ir.Location.unknown():
-        copy = module.operation.clone(ip=False)
         types = {
             operation.attributes["sym_name"].value: operation.attributes["type"].value
-            for operation in (block_op.operation for block_op in copy.body)
+            for operation in (item.operation for item in module.body)
             if operation.name == "util.global"
         }
         kept = tuple(entry for entry in state if entry.symbol in types)
+        if not kept:
+            return module, ()
+        copy = module.operation.clone(ip=False)
         with ir.InsertionPoint(copy.body):
-            for entry in kept:
-                _emit_getter(entry, types[entry.symbol])
-                _emit_setter(entry, types[entry.symbol])
+            _emit_getter({entry.symbol: types[entry.symbol] for entry in kept})
+            _emit_setter({entry.symbol: types[entry.symbol] for entry in kept})
     return copy, kept
 
 
-def _emit_getter(entry: StateEntry, kind: Any) -> None:
-    function = ir.func.FuncOp(entry.getter, ir.FunctionType.get([], [kind]))
+def _emit_getter(types: Mapping[str, Any]) -> None:
+    function = ir.func.FuncOp(STATE_GETTER, ir.FunctionType.get([], list(types.values())))
     with ir.InsertionPoint(function.add_entry_block()):
-        value = ir.Operation.create(
-            "util.global.load",
-            results=[kind],
-            attributes={"global": ir.FlatSymbolRefAttr.get(entry.symbol)},
-        ).result
-        ir.func.ReturnOp([value])
+        loads = [
+            ir.Operation.create(
+                "util.global.load",
+                results=[kind],
+                attributes={"global": ir.FlatSymbolRefAttr.get(symbol)},
+            )
+            for symbol, kind in types.items()
+        ]
+        ir.func.ReturnOp([load.result for load in loads])
 
 
-def _emit_setter(entry: StateEntry, kind: Any) -> None:
-    function = ir.func.FuncOp(entry.setter, ir.FunctionType.get([kind], []))
+def _emit_setter(types: Mapping[str, Any]) -> None:
+    function = ir.func.FuncOp(STATE_SETTER, ir.FunctionType.get(list(types.values()), []))
     block = function.add_entry_block()
     with ir.InsertionPoint(block):
-        ir.store_global(block.arguments[0], entry.symbol)
+        for symbol, value in zip(types, block.arguments, strict=True):
+            ir.store_global(value, symbol)
         ir.keep_alive(block.arguments)
         ir.func.ReturnOp([])
 

@@ -11,7 +11,8 @@ import torch
 
 from shark_turbine.quantized import dequantize
 
-from ..program import Call, JitFunction, Load, Procedure
+from ..program import JitFunction, Procedure
+from ..steps import Call, Load
 from ..types import TensorType
 from .stored import StoredWeight
 

@@ -22,7 +22,7 @@ from .export_errors import CallDescription
 from .graph_types import ConstantOutput, ResultIndex
 from .module_proxy import plain
 from .program_calls import call_checks
-from .shared_memory import shared_results
+from .shared_memory import constant_results, shared_results, updated_results
 from .values import Proxy, ScalarProxy, TensorProxy
 
 if TYPE_CHECKING:
@@ -146,7 +146,9 @@ def _append_call(
     function = captured.function
     aliases: list[tuple[int, int]] = []
     copies: list[TensorOperation] = []
-    for number, argument in shared_results(function.program, function.globals):
+    state = recorder.module.globals
+    mutable = {name: one for name, one in function.globals.items() if state[one].mutable}
+    for number, argument in shared_results(function.program, mutable):
         if not isinstance(results[number], TensorProxy):
             continue
         if argument is not None:
@@ -154,8 +156,18 @@ def _append_call(
             continue
         ids[number] = recorder.new_value(results[number].type)
         copies.append(TensorOperation(results[number].value, "copy", (ids[number],)))
+    constants = tuple(ids[number] for number in constant_results(function.program, mutable))
+    updates = tuple((ids[n], values[argument]) for n, argument in updated_results(function.program))
     recorder.steps.append(
-        Call(tuple(ids), function.symbol, tuple(values), function.stores, tuple(aliases))
+        Call(
+            tuple(ids),
+            function.symbol,
+            tuple(values),
+            function.stores,
+            tuple(aliases),
+            constants,
+            updates,
+        )
     )
     recorder.steps.extend(copies)
     for argument, index in captured.mutated:
@@ -203,7 +215,7 @@ def _is_current(recorder: ProcedureRecorder, proxy: Proxy) -> bool:
             case Load(result, _) if result == proxy.value:
                 return True
             case _:
-                if proxy._symbol in stored_by([step]):
+                if proxy._symbol in set(stored_by([step])):
                     return False
     return False
 

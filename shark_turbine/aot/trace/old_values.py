@@ -41,13 +41,15 @@ def keep_old_values(
 
     opened = [with_blocks(step, map(keep_block, blocks_of(step))) for step in steps]
     inside = {value for step in opened if not blocks_of(step) for value in results_of(step)}
-    passed = {value for step in opened if blocks_of(step) for value in results_of(step)}
+    borrowed = {value for step in opened for value in _borrowed(step, symbols)}
     for place, step in enumerate(opened):
         match step:
             case Load(value, symbol) | Store(symbol, value) if symbol in symbols:
                 views = _aliases(value, opened, _VIEWS)
                 same = _aliases(value, opened, _SAME_MEMORY)
-                is_foreign = same.isdisjoint(inside) if is_nested else not same.isdisjoint(passed)
+                is_foreign = not same.isdisjoint(borrowed) or (
+                    is_nested and same.isdisjoint(inside)
+                )
                 needs_copy = (
                     (is_nested and not views.isdisjoint(results))
                     or _outlives(step, views, opened[place + 1 :], results)
@@ -87,6 +89,20 @@ def _outlives(
     return has_changed and not views.isdisjoint(results)
 
 
+def _borrowed(step: Step, symbols: set[str]) -> tuple[int, ...]:
+    """Return the values that a step makes of memory that is not its own.
+
+    They come out of branches and loops, or are constants of the module: immutable globals too.
+    """
+    match step:
+        case Load(result, symbol):
+            return () if symbol in symbols else (result,)
+        case Call(constants=constants):
+            return constants
+        case _:
+            return results_of(step) if blocks_of(step) else ()
+
+
 def _passed_through(step: Step) -> Iterator[int]:
     """Yield the values that may come out of a branch or a loop as its results."""
     if isinstance(step, While):
@@ -113,8 +129,8 @@ def _aliases(value: int, steps: Sequence[Step], operators: Sequence[str]) -> set
         match step:
             case TensorOperation(result, operator, operands) if operator in operators:
                 pairs: Sequence[tuple[int, int]] = ((result, operands[0]),)
-            case Call(aliases=pairs):
-                pass
+            case Call(aliases=pairs, updates=updates):
+                pairs = (*pairs, *updates) if "update" in operators else pairs
             case _:
                 continue
         for pair in pairs:

@@ -201,6 +201,7 @@ class ProcedureRecorder:
         return ScalarProxy(self, result, value_type, repr(value))
 
     def size_of(self, tensor: TensorProxy, axis: int) -> int | ScalarProxy:
+        self.owned([tensor])
         dim = tensor.type.shape[axis]
         return dim if isinstance(dim, int) else self.dims.scalar_of(dim)
 

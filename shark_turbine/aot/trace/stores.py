@@ -13,6 +13,7 @@ from shark_turbine.errors import DimensionError, TracingError
 from ..dims import DimVar
 from ..spec import GlobalSpec, ProgramSpec, describe
 from ..types import AbstractScalar, AbstractTensor, TensorType, scalar_type_of
+from . import scalars
 from .values import ScalarProxy, TensorProxy
 
 if TYPE_CHECKING:
@@ -82,7 +83,9 @@ def _check_shape(recorder: ProcedureRecorder, spec: GlobalSpec, value: TensorPro
 def _check_scalar(
     recorder: ProcedureRecorder, spec: GlobalSpec, declared: AbstractScalar, value: Any
 ) -> None:
-    if isinstance(value, ScalarProxy) and value.type == declared:
+    if isinstance(value, ScalarProxy) and (
+        value.type == declared or {value.type.name, declared.name} == {"i64", "index"}
+    ):
         return
     if isinstance(value, bool):
         accepted = declared.name == "bool"
@@ -100,12 +103,17 @@ def _fits(value: int, declared: AbstractScalar) -> bool:
 
 
 def converted(recorder: ProcedureRecorder, spec: GlobalSpec, value: Any) -> int:
-    """Return the value to store: a Python number becomes a constant of the global's type."""
-    if isinstance(value, (TensorProxy, ScalarProxy)):
+    """Return the value to store: a Python number becomes a constant of the global's type.
+
+    An index is stored as an i64, and the other way round.
+    """
+    if isinstance(value, TensorProxy):
         return value.value
     declared = spec.type
     if not isinstance(declared, AbstractScalar):
         raise TypeError(f"{spec.label} is a tensor")
+    if isinstance(value, ScalarProxy):
+        return scalars.adapted(recorder, value, declared, spec.label).value
     return recorder.constant(float(value) if declared.is_float else value, declared).value
 
 

@@ -93,6 +93,7 @@ class TensorProxy(_Traced[TensorType]):
         axis = self._axis(index)
         dim = self.type.shape[axis]
         if isinstance(dim, DimVar):
+            self._recorder.owned([self])
             return DynamicDim(dim)
         raise DimensionError(
             f"dim {index} of {self._name} is static",

@@ -191,3 +191,11 @@ def test_weights_that_were_external_stay_external(tmp_path):
     assert_close(run(TOKENS[1]), quantized(TOKENS[1]))
     stored = (tmp_path / "lm.safetensors").stat().st_size
     assert stored < 0.2 * sum(p.nbytes for p in Tied().parameters())
+
+
+def test_under_torch_compile_the_layers_are_compiled_too():
+    model = aot.quantize(Tied().requires_grad_(False), bits=8).module
+    run = torch.compile(
+        model, backend="turbine_cpu"
+    )  # A fallback would be a warning, an error here.
+    assert_close(run(TOKENS[1]), model(TOKENS[1]))

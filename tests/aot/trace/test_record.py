@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import shark_turbine.aot as aot
+from shark_turbine.aot import IREE
 from shark_turbine.aot.declare import collect_body
 from shark_turbine.aot.trace import record_module
 from shark_turbine.errors import TracingError
@@ -103,9 +104,10 @@ def test_state_is_read_where_it_is_used_and_unused_reads_go() -> None:
           global mutable @_count.global: i64 = inline
           export @swap() -> (f32[2])
             %0 = load @_state.b
-            store @_state.a, %0
-            %1 = load @_state.a
-            return %1
+            %1 = copy %0
+            store @_state.a, %1
+            %2 = load @_state.a
+            return %2
           export @step(by: i64) -> (i64)
             %1 = load @_count.global
             %2 = constant 2
@@ -238,6 +240,7 @@ import sys
 sys.modules["iree"] = None
 sys.modules["iree.compiler"] = None
 import torch
+from shark_turbine.aot import IREE
 from shark_turbine.aot.declare import collect_body, export_global, jittable
 from shark_turbine.aot.trace import record_module
 from shark_turbine.aot.types import AbstractTensor
@@ -266,3 +269,100 @@ def test_declaring_and_tracing_need_no_iree() -> None:
     assert child.returncode == 0, child.stderr
     assert "jit @total(f32[d0, 4]) -> (f32[4])" in child.stdout
     assert child.stdout.count("call @total(%0)") == 2
+
+
+def test_branches_and_loops_are_shown_as_blocks() -> None:
+    class FlowModule(aot.CompiledModule):
+        cache = aot.export_global(A(4), mutable=True)
+        double = aot.jittable(lambda x: x * 2)
+
+        def run(self, x=A("n"), n=aot.AbstractI64):
+            def body(i: Any, v: Any) -> Any:
+                self.cache = IREE.tensor_update(self.cache, IREE.tensor_splat(1, value=1.0), i)
+                return aot.cond(i > 2, lambda: self.double(v), lambda: v)
+
+            old = self.cache
+            return aot.fori_loop(0, n, body, x), old
+
+    expect(
+        FlowModule,
+        """
+        program @flow
+          global mutable @_cache.global: f32[4] = zero
+          jit @double(f32[d0]) -> (f32[d0])
+          export @run(x: f32[d0], n: i64) -> (f32[d0], f32[4])
+            %2 = load @_cache.global
+            %3 = copy %2
+            %4 = constant 0
+            %5, %6 = while %4, %0
+              condition(%7, %8)
+                %9 = < %7, %1
+                yield %9
+              body(%10, %11)
+                %12 = constant 1
+                %13 = + %10, %12
+                %14 = load @_cache.global
+                %15 = constant 1.0
+                %16 = splat %15 as [1]
+                %17 = cast %10
+                check %17 >= 0    # run: IREE.tensor_update: the index of dim 0 of self.cache must be >= 0
+                check (%17 + 1) <= 4    # run: IREE.tensor_update must stay inside dim 0 of self.cache
+                %18 = update %14, %16 at [%17]
+                store @_cache.global, %18
+                %19 = constant 2
+                %20 = > %10, %19
+                %21 = cond %20
+                  true
+                    %22 = call @double(%11)
+                    yield %22
+                  false
+                    yield %11
+                yield %13, %21
+            return %6, %3
+        """,
+    )
+
+
+def test_a_called_procedure_is_recorded_where_it_is_called() -> None:
+    class CallModule(aot.CompiledModule):
+        add = aot.jittable(lambda a, b: a + b)
+
+        def one(self, a=A("n"), b=A("n")):
+            return {"sum": self.add(a, b)}
+
+        def two(self, x=A(3), y=A(None)):
+            return self.one(x, b=y)["sum"]
+
+    window = program_of(CallModule).split("  export @two")[1]
+    assert window == textwrap.dedent(
+        """\
+        (x: f32[3], y: f32[d0]) -> (f32[3])
+            check %1[0] == 3    # two: y.shape[0] must be 3
+            %2 = call @add$1(%0, %1)
+            return %2"""
+    )
+
+
+def test_tensor_operations_share_dims_with_the_numbers_they_are_given() -> None:
+    class DimsModule(aot.CompiledModule):
+        def run(self, x=A(None, 4), n=aot.AbstractIndex):
+            made = IREE.tensor_empty(n, x.size(0))
+            part = IREE.tensor_slice(x, (0, x.size(0)), (1, 2))
+            return made, IREE.tensor_reshape(part, 2, x.size(0)), made.size(0), made.size(1)
+
+    expect(
+        DimsModule,
+        """
+        program @dims
+          export @run(x: f32[d0, 4], n: index) -> (f32[d1, d0], f32[2, d0], index, index)
+            %2 = size %0[0]
+            check %1 >= 0    # run: the size given to IREE.tensor_empty must be >= 0
+            %3 = empty as [%1, %2]
+            %4 = size %0[0]
+            %5 = slice %0 at [0, 1] of [%4, 2]
+            %6 = size %0[0]
+            %7 = reshape %5 as [2, %6]
+            %8 = size %0[0]
+            return %3, %7, %1, %8
+        """,
+    )
