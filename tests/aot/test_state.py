@@ -360,7 +360,8 @@ def test_names_that_two_globals_would_have(build):
             return self._other()
 
     module = build(Both).loaded
-    module.bump(), module.bump(), module.bump(), module.run()
+    for function in (module.bump, module.bump, module.bump, module.run):
+        function()
     state = {name: value.item() for name, value in module.state_dict().items()}
     assert state == {"count": 3, "count$1": 1, "_other.count": 3}
 
