@@ -19,10 +19,10 @@ class IREE:
     """
 
     @staticmethod
-    def tensor_dim(t: Any, i: int, *, dtype: AbstractScalar | None = None) -> Any:
+    def tensor_dim(t: Any, i: int, *, dtype: AbstractScalar | torch.dtype | None = None) -> Any:
         """Return the size of a dim: an int where fixed, else a scalar of type index.
 
-        With a dtype, such as `aot.AbstractI64`, it is always a scalar of that type.
+        With a dtype, such as `torch.int64` or `aot.AbstractI64`, it is always a scalar of that type.
         """
         return _active("tensor_dim").tensor_dim(t, i, dtype)
 

@@ -14,6 +14,8 @@ from ..errors import LoadError, ParameterError
 from .artifact import Artifact
 from .sources import Source, is_tensor, open_source
 
+_MOST_LISTED = 8
+
 
 def parameters_in_memory(tensors: Mapping[str, torch.Tensor]) -> iree.ParameterIndex:
     """Return an index over the memory of tensors, for `load(..., parameters={scope: index})`.
@@ -57,7 +59,7 @@ def providers(
         label = f"[{scope}] " if len(scopes) > 1 else ""
         problems += [label + problem for problem in wrong]
         if found.superfluous:
-            superfluous.append(f"{label}superfluous: {', '.join(map(repr, found.superfluous))}")
+            superfluous.append(f"{label}superfluous: {_listed(found.superfluous)}")
         attached.append((scope, source, found.keys))
     if problems or (strict and superfluous):
         raise _do_not_fit(artifact, sources, problems, superfluous)
@@ -137,6 +139,12 @@ def _check_scopes(
             expected="no parameters=",
             fix="export it with weights='external' to give them when it is loaded",
         )
+
+
+def _listed(keys: Sequence[str]) -> str:
+    more = len(keys) - _MOST_LISTED
+    shown = ", ".join(map(repr, keys[:_MOST_LISTED]))
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _some(required: Sequence[ExternalParameter]) -> str:

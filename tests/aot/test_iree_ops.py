@@ -24,7 +24,11 @@ class OperationsModule(aot.CompiledModule):
     add = aot.jittable(lambda a, b: a + b)
 
     def dims(self, x=A(None, 3)):
-        return IREE.tensor_dim(x, 0), IREE.tensor_dim(x, 1), IREE.tensor_dim(x, 1, dtype=I64)
+        return (
+            IREE.tensor_dim(x, 0),
+            IREE.tensor_dim(x, 1),
+            IREE.tensor_dim(x, 1, dtype=torch.int64),
+        )
 
     def fill(self, n=I64, m=aot.AbstractI32, value=aot.AbstractF32):
         made = IREE.tensor_splat(n, m, 2, value=value)

@@ -147,8 +147,8 @@ def test_a_text_is_read_in_pieces_of_any_length(case: Any) -> None:
     whole = loaded.prefill(text)
     assert int(whole) == it.expected(text, 1)[0]
     loaded.reset()
-    nexts = [loaded.prefill(piece.contiguous()) for piece in text.split((1, 40, 2, 57), dim=1)]
-    assert torch.equal(nexts[-1], whole)
+    read = [loaded.prefill(piece.contiguous()) for piece in text.split((1, 40, 2, 57), dim=1)]
+    assert torch.equal(read[-1], whole)
     # Into the slots of the oldest ones, some of which the piece itself still sees.
     again = torch.cat((text, text), 1)
     places = torch.arange(200)

@@ -262,8 +262,8 @@ class ProcedureRecorder:
     ) -> Any:
         return control_flow.record_fori(self, lower, upper, body_fn, initial)
 
-    def tensor_dim(self, tensor: Any, axis: int, kind: AbstractScalar | None) -> Any:
-        return tensor_operations.record_dim(self, tensor, axis, kind)
+    def tensor_dim(self, tensor: Any, axis: int, dtype: AbstractScalar | torch.dtype | None) -> Any:
+        return tensor_operations.record_dim(self, tensor, axis, dtype)
 
     def tensor_empty(self, dims: Sequence[Any], dtype: torch.dtype) -> Any:
         return tensor_operations.record_empty(self, dims, dtype)

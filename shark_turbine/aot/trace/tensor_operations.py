@@ -36,11 +36,23 @@ _KINDS = {dtype: AbstractScalar(name) for name, dtype in SCALAR_DTYPES.items()}
 
 
 def record_dim(
-    recorder: ProcedureRecorder, tensor: Any, axis: int, kind: AbstractScalar | None
+    recorder: ProcedureRecorder, tensor: Any, axis: int, dtype: AbstractScalar | torch.dtype | None
 ) -> int | ScalarProxy:
     """Return a size: an int where it is fixed and no type is asked for."""
     size = _tensor(recorder, "IREE.tensor_dim", tensor).size(axis)
-    return size if kind is None else scalars.adapted(recorder, size, kind, "the size")
+    if dtype is None:
+        return size
+    kind = _KINDS.get(dtype) if isinstance(dtype, torch.dtype) else dtype
+    if not isinstance(kind, AbstractScalar) or not kind.is_integer:
+        raise TracingError(
+            "IREE.tensor_dim: a size is an integer",
+            where=recorder.where,
+            location=recorder.user_location(),
+            got=f"dtype={dtype!r}",
+            expected="torch.int64 or torch.int32, or aot.AbstractI64, AbstractI32 or AbstractIndex",
+            fix="dtype=torch.int64",
+        )
+    return scalars.adapted(recorder, size, kind, "the size")
 
 
 def record_empty(
