@@ -19,7 +19,7 @@ _COMPUTED_IN_F64 = re.compile(
     r"(?:var|std|(?:native_)?group_norm|instance_norm|rand|uniform|normal|bernoulli|exponential"
     r"|(?:native_)?dropout|rrelu)"
 )
-# Elements from which on a constant counts as a weight: smaller ones are masks, tables and numbers.
+# Elements from which on a constant in the module counts as a weight: smaller ones are masks and tables.
 _LARGE = 2**14
 _PRODUCTS = re.compile(r"^(?:torch\.aten\.(?:mm|bmm|addmm|baddbmm|matmul|linear)$|linalg\..*mat)")
 _CONVOLUTIONS = re.compile(r"^(?:torch\.aten\.\w*conv|linalg\.(?:depthwise_)?conv)")
@@ -29,7 +29,7 @@ _CONVOLUTIONS = re.compile(r"^(?:torch\.aten\.\w*conv|linalg\.(?:depthwise_)?con
 class ModuleFacts:
     """What about a module decides how it is compiled.
 
-    `stored_weights` are elements of large immutable tensors in the module; `external_weights` of those
+    `stored_weights` are elements of large immutable tensors in the module; `external_weights` of all
     that are attached when it is loaded.
     """
 
@@ -52,13 +52,14 @@ def facts(module: Any) -> ModuleFacts:
         has_products = has_products or bool(_PRODUCTS.match(name))
         has_convolutions = has_convolutions or bool(_CONVOLUTIONS.match(name))
         if name == "util.global" and "is_mutable" not in operation.attributes:
-            count = _weights(operation.attributes["type"])
+            count = _elements(operation.attributes["type"])
             if _is_external(operation):
                 external += count
-            else:
+            elif count >= _LARGE:
                 stored += count
         elif name == "torch.vtensor.literal":
-            stored += _weights(operation.results[0].type)
+            count = _elements(operation.results[0].type)
+            stored += count if count >= _LARGE else 0
     return ModuleFacts(
         name=module.operation.attributes["sym_name"].value if named else None,
         needs_f64=needs_f64,
@@ -69,10 +70,9 @@ def facts(module: Any) -> ModuleFacts:
     )
 
 
-def _weights(kind: Any) -> int:
-    """Return the elements of a tensor type, `tensor<2x3xf32>` or `!torch.vtensor<[2,3],f32>`; 0 if few."""
-    count = math.prod(map(int, re.findall(r"\d+(?=[x,\]])", str(kind))))
-    return count if count >= _LARGE else 0
+def _elements(kind: Any) -> int:
+    """Return the elements of a type, `tensor<2x3xf32>` or `!torch.vtensor<[2,3],f32>`; 1 of a number."""
+    return math.prod(map(int, re.findall(r"\d+(?=[x,\]])", str(kind))))
 
 
 def _is_external(operation: Any) -> bool:
