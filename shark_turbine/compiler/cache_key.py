@@ -20,7 +20,6 @@ from . import inputs
 from .driver import producing_versions
 from .facts import facts
 from .options import Options, compiler_flags, recipe_of
-from .recipes import make_recipe
 from .targets import Target
 
 # Elements of the weights of modules that are kept.
@@ -56,12 +55,13 @@ def key_of(module: Any, options: Options) -> tuple[str, bool]:
     found = facts(module)
     if found.stored_weights > _MOST_STORED or found.external_weights > _MOST_EXTERNAL:
         return "", False
-    flags = compiler_flags(options, target, found, recipe_of(options, target, found))
+    recipe = recipe_of(options, target, found)
+    flags = compiler_flags(options, target, found, recipe)
     told = {field.name: getattr(options, field.name) for field in fields(Options)}
     # They decide whether there is an artifact and what is said of it if not, not which one it is.
     del told["timeout"], told["diagnose"]
     told["parameters"] = None if options.parameters is None else options.parameters()
-    told["recipe"] = make_recipe(options.recipe).to_json()
+    told["recipe"] = recipe.to_json()
     told["signatures"] = [signature.to_json() for signature in options.signatures]
     told["state"] = options.state and [entry.to_json() for entry in options.state]
     program, names_files = _digest(module)
@@ -80,7 +80,7 @@ def key_of(module: Any, options: Options) -> tuple[str, bool]:
     # The checksum leaves locations out.
     keeps_lines = "--iree-vm-bytecode-module-strip-source-map=false" in flags
     is_complete = not names_files and not keeps_lines
-    return key, is_complete and not any(map(_reaches_out, options.flags))
+    return key, is_complete and not any(map(_reaches_out, (*recipe.flags, *options.flags)))
 
 
 def _digest(module: Any) -> tuple[str, bool]:
