@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import torch
-from llama import build_module, load_model  # pyright: ignore[reportAttributeAccessIssue]
+from llama import build_module, load_model
 
 from shark_turbine import aot, runtime
 

@@ -12,7 +12,7 @@ import time
 from pydoc_data.topics import topics
 
 import torch
-from llama import build_module  # pyright: ignore[reportAttributeAccessIssue]
+from llama import build_module
 from torch._decomp import get_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -34,7 +34,7 @@ def make_model():
         intermediate_size=256,
         num_hidden_layers=1,
         num_attention_heads=4,
-        attn_implementation="eager",  # pyright: ignore[reportCallIssue]
+        attn_implementation="eager",
         use_cache=False,
     )
     return LlamaForCausalLM(config)
@@ -83,7 +83,7 @@ def make_update(model):
     tokens = torch.zeros(BATCH, LENGTH + 1, dtype=torch.int64)
     # Of the operations of the backward pass the compiler knows all but this one.
     plainer = get_decompositions([torch.ops.aten.silu_backward])
-    return make_fx(update, decomposition_table=plainer)(  # pyright: ignore[reportArgumentType]
+    return make_fx(update, decomposition_table=plainer)(
         weights, means, squares, torch.zeros(1), tokens
     )
 
