@@ -53,6 +53,9 @@ _open: weakref.WeakSet[Any] = weakref.WeakSet()
 _exiting = threading.Event()
 _calling: set[CodeType] = set()
 
+# Seconds without a move after which a thread is taken to sleep or to wait.
+_REST = 0.025
+
 
 def instance() -> Any:
     """Return the VM instance of the process."""
@@ -158,26 +161,50 @@ def _close_all() -> None:
     the process), and the threads are then left where they stand.
     """
     _exiting.set()
-    for holder in list(_open):
-        holder.close()
-    if threading.active_count() > 1:
-        expects_leaks()
-        _wait_for_calls()
+    if _open:
+        for holder in list(_open):
+            holder.close()
+        if threading.active_count() > 1:
+            expects_leaks()
+            _wait_for_threads()
     _devices.clear()
     _instances.clear()
 
 
-def _wait_for_calls(timeout: float = 60.0) -> None:
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
-        running = any(_is_calling(frame) for frame in sys._current_frames().values())
-        if not running:
+def _wait_for_threads(longest_call: float = 60.0, longest_walk: float = 0.5) -> None:
+    """Wait until no other thread is in a call, and none is on its way out of one, in seconds.
+
+    A thread that has returned from a call drops the tensors of it: PyTorch gives up the interpreter
+    and takes it back to do so, where a thread cannot be ended either. So a thread counts as at rest
+    only once it stands in `park`, or has not moved for a while.
+    """
+    start = time.monotonic()
+    seen: dict[int, tuple[int, int, float]] = {}
+    while (now := time.monotonic()) < start + longest_call:
+        waits = False
+        for thread, frame in sys._current_frames().items():
+            if thread == threading.get_ident() or _is_parked(frame):
+                continue
+            place = (id(frame), frame.f_lasti)
+            if seen.get(thread, ())[:2] != place:
+                seen[thread] = (*place, now)
+            moves = now < seen[thread][2] + _REST and now < start + longest_walk
+            waits = waits or moves or _is_calling(frame)
+        if not waits:
             return
         time.sleep(0.001)
 
 
+def _is_parked(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code is park.__code__:
+            return True
+        frame = frame.f_back
+    return False
+
+
 def _is_calling(frame: FrameType | None) -> bool:
-    while frame is not None and frame.f_code is not park.__code__:
+    while frame is not None:
         if frame.f_code in _calling:
             return True
         frame = frame.f_back

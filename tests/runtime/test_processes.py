@@ -46,6 +46,30 @@ threading.Thread(target=work, daemon=True).start()
 time.sleep(0.05)
 """
 
+# A thread that most of the time is in PyTorch, which cannot be ended there either.
+BETWEEN_CALLS = """
+def work():
+    while True:
+        results = [module.add(a, a), *(a + 1 for _ in range(1000))]
+threading.Thread(target=work, daemon=True).start()
+time.sleep(0.05)
+"""
+
+# Threads that never call again do not hold the process up.
+OTHERS = """
+module.add(a, a)
+def walk():
+    while True:
+        pass
+for target in (walk, threading.Event().wait):
+    threading.Thread(target=target, daemon=True).start()
+start = time.monotonic()
+import atexit
+atexit.unregister(rt.devices._close_all)
+atexit.register(lambda: os._exit(0 if time.monotonic() - start < 5 else 1))
+atexit.register(rt.devices._close_all)
+"""
+
 FORK = """
 module.add(a, a)
 child = os.fork()
@@ -76,7 +100,11 @@ def run(code: str, path: Path, device: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("device", ["local-sync", "local-task"])
-@pytest.mark.parametrize(("code", "status"), [(LEFT_OVER, 7), (DAEMON, 0)], ids=["all", "daemon"])
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [(LEFT_OVER, 7), (DAEMON, 0), (BETWEEN_CALLS, 0), (OTHERS, 0)],
+    ids=["all", "daemon", "between-calls", "others"],
+)
 def test_the_process_ends_in_silence(basic_path: Path, device: str, code: str, status: int) -> None:
     ended = run(code, basic_path, device)
     assert (ended.returncode, ended.stdout, ended.stderr) == (status, "", "")
