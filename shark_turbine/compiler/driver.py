@@ -35,9 +35,10 @@ from .options import (
 )
 from .recipes import Recipe, cautious
 from .targets import CPU_BACKEND, ResolvedTarget, Target
-from .tools import ToolResult, find_tool, run_tool
+from .tools import run_tool
 from .torch_mlir import lower_for_iree
 from .vmfb import Vmfb, append_manifest, make_manifest
+from .worker import run_iree
 
 log = logging.getLogger(__name__)
 
@@ -215,19 +216,20 @@ def _run_compiler(
     with inputs.as_file(module) as source, TemporaryDirectory(prefix="shark_turbine-") as scratch:
         files = (source.fileno(), output.fileno())
 
-        def run(command: Sequence[str]) -> ToolResult:
-            return run_tool(command, keep_open=files, timeout=options.timeout, scratch=scratch)
-
         source_path, output_path = (f"/dev/fd/{descriptor}" for descriptor in files)
         is_large = os.fstat(files[0]).st_size >= LARGE_MODULE
+        settings: dict[str, Any] = {
+            "keep_open": files, "timeout": options.timeout, "scratch": scratch,
+        }  # fmt: skip
         try:
             result = None
             if is_large:
                 child = [sys.executable, "-I", large_child.__file__]
-                result = run([*child, source_path, output_path, *flags])
+                result = run_tool([*child, source_path, output_path, *flags], **settings)
             if result is None or result.status != 0:
                 # It knows more options, and its diagnostics are what `failures` reads.
-                result = run([find_tool("iree-compile"), *flags, source_path, "-o", output_path])
+                command = [*flags, source_path, "-o", output_path]
+                result = run_iree("iree-compile", command, **settings)
         except TimeoutError as error:
             raise failures.took_too_long(name, options.timeout) from error
     if result.status != 0:

@@ -16,7 +16,7 @@ from shark_turbine import ir
 from shark_turbine.errors import Diagnostic, SourceLocation
 
 from .diagnostics import parse, users_own
-from .tools import find_tool, run_tool
+from .worker import run_iree
 
 _REPEATED = ("torch.constant.", "torch.prim.ListConstruct", "torch.prim.TupleConstruct")
 _NOT_ALONE = ("torch.constant.", "torch.prim.", "torch.vtensor.", "torch.bind", "torch.assert")
@@ -27,8 +27,7 @@ _MOST = 300
 def unsupported_operators(module: Any) -> tuple[Diagnostic, ...]:
     """Return one error for each distinct operator that has no lowering, in program order."""
     texts = list(_probes(module))
-    command = [
-        find_tool("iree-opt"),
+    options = [
         "--split-input-file",
         "--pass-pipeline=builtin.module(torch-to-iree)",
         "-o",
@@ -36,7 +35,9 @@ def unsupported_operators(module: Any) -> tuple[Diagnostic, ...]:
         "-",
     ]
     try:
-        result = run_tool(command, stdin="\n// -----\n".join(texts).encode(), timeout=_SECONDS)
+        result = run_iree(
+            "iree-opt", options, stdin="\n// -----\n".join(texts).encode(), timeout=_SECONDS
+        )
     except TimeoutError:
         return ()
     by_operator: dict[str, Diagnostic] = {}
@@ -53,9 +54,11 @@ def crashing_operation(module: Any) -> Diagnostic | None:
         left = deadline - time.monotonic()
         if left <= 0:
             return None
-        command = [find_tool("iree-compile"), "--iree-hal-target-backends=llvm-cpu", "-"]
+        options = ["--iree-hal-target-backends=llvm-cpu", "-"]
         try:
-            result = run_tool(command, stdin=_probe(operation).encode(), timeout=left)
+            result = run_iree(
+                "iree-compile", options, stdin=_probe(operation).encode(), timeout=left
+            )
         except TimeoutError:
             return None
         if result.signal_name is not None:

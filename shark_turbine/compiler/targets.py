@@ -16,7 +16,7 @@ from typing import Any
 
 from shark_turbine.errors import CompileError
 
-from .tools import find_tool, run_tool
+from .worker import run_iree
 
 CPU_BACKEND = "llvm-cpu"
 _PROBE_SECONDS = 60.0
@@ -155,17 +155,13 @@ def _resolve(target: Target, flags: tuple[str, ...]) -> ResolvedTarget:
 @cache
 def backend_names() -> tuple[str, ...]:
     """Return the backends of the installed compiler, such as `llvm-cpu` and `vmvx`."""
-    result = run_tool(
-        [find_tool("iree-compile"), "--iree-hal-list-target-backends"], timeout=_PROBE_SECONDS
-    )
+    result = run_iree("iree-compile", ["--iree-hal-list-target-backends"], timeout=_PROBE_SECONDS)
     return tuple(line.strip() for line in result.stdout.decode().splitlines() if line[:1] == " ")
 
 
 @cache
 def _architectures() -> tuple[str, ...]:
-    result = run_tool(
-        [find_tool("iree-compile"), "--iree-llvmcpu-list-targets"], timeout=_PROBE_SECONDS
-    )
+    result = run_iree("iree-compile", ["--iree-llvmcpu-list-targets"], timeout=_PROBE_SECONDS)
     return tuple(re.findall(r"^\s+([\w-]+)\s+- ", result.stdout.decode(), re.MULTILINE))
 
 
@@ -245,5 +241,5 @@ def _did_you_mean(name: str, known: Iterable[str]) -> str | None:
 
 
 def _probe(flags: Sequence[str]) -> Any:
-    command = [find_tool("iree-compile"), *flags, "--compile-to=executable-sources", "-"]
-    return run_tool(command, stdin=b"module {}", timeout=_PROBE_SECONDS)
+    options = [*flags, "--compile-to=executable-sources", "-"]
+    return run_iree("iree-compile", options, stdin=b"module {}", timeout=_PROBE_SECONDS)
