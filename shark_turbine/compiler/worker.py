@@ -228,10 +228,15 @@ def _give_up(worker: _Worker) -> None:
             worker.end()
 
 
-def _end_with_the_interpreter() -> None:
-    _state.is_ending = True
+def _end() -> None:
+    """End the worker of this process; the next job starts another."""
     if _state.worker is not None:
         _give_up(_state.worker)
+
+
+def _end_with_the_interpreter() -> None:
+    _state.is_ending = True
+    _end()
 
 
 def _forget_after_fork() -> None:

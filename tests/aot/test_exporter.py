@@ -295,7 +295,7 @@ def test_an_equal_program_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> N
     def no_process(*_: object, **__: object) -> None:
         raise AssertionError("a process starts")
 
-    monkeypatch.setattr(driver, "run_tool", no_process)
+    monkeypatch.setattr(driver, "run_iree", no_process)
     assert bytes(program().compile()) == bytes(first)
     with pytest.raises(AssertionError, match="a process starts"):
         program().compile(cache=False)

@@ -69,6 +69,8 @@ def forbid_tools(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def refuse(*arguments: Any, **options: Any) -> None:
         raise AssertionError("a process starts")
 
+    # The worker needs none.
+    monkeypatch.setenv("SHARK_TURBINE_COMPILE_WORKER", "0")
     return lambda: monkeypatch.setattr(subprocess, "Popen", refuse)
 
 
@@ -559,6 +561,7 @@ def test_the_compiler_is_asked_about_a_target_once_on_a_machine(
             function.cache_clear()
 
     forget()
+    monkeypatch.setenv("SHARK_TURBINE_COMPILE_WORKER", "0")
     monkeypatch.setattr(subprocess, "Popen", Counted)
     first, _ = compile_cached(DOUBLE)
     assert len(started) == 3

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -109,18 +110,28 @@ def test_places_that_cannot_be_written(
 
 
 def compilers_of(parent: int) -> list[int]:
-    """Return the children that compile a module, not those that only ask for lists."""
-    listed = Path(f"/proc/{parent}/task/{parent}/children")
-    children = [int(child) for child in listed.read_text().split()] if listed.exists() else []
-    return [child for child in children if is_compiler(child)]
+    """Return the forks of the children of a process that compile a module."""
+    return [job for child in children_of(parent) for job in children_of(child) if is_compiler(job)]
+
+
+def children_of(parent: int) -> list[int]:
+    # A child's parent is the thread that started it.
+    found: list[int] = []
+    for listed in Path(f"/proc/{parent}/task").glob("*/children"):
+        with suppress(OSError):
+            found += map(int, listed.read_text().split())
+    return found
 
 
 def is_compiler(pid: int) -> bool:
+    """Say whether a process compiles a module: it has files without a name open on a disk."""
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        open_files = [os.readlink(file) for file in Path(f"/proc/{pid}/fd").iterdir()]
+        is_tool = Path(f"/proc/{pid}/comm").read_text() == "iree-compile\n"
     except (FileNotFoundError, ProcessLookupError):
         return False
-    return words[0].endswith(b"iree-compile") and b"-o" in words
+    nameless = [name for name in open_files if name.endswith("(deleted)")]
+    return is_tool and not all(name.startswith("/memfd:") for name in nameless)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:

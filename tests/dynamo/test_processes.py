@@ -46,11 +46,11 @@ TRAINS = """
 def test_a_second_process_compiles_nothing(tmp_path):
     first = run(TRAINS, SHARK_TURBINE_CACHE_DIR=str(tmp_path))
     without_tools = """
-    import shark_turbine.compiler.driver, shark_turbine.compiler.targets, shark_turbine.compiler.tools
+    import shark_turbine.compiler.driver, shark_turbine.compiler.targets
     def no_process(*arguments, **keywords):
         raise AssertionError("a process was started")
-    for module in ("driver", "targets", "tools"):
-        getattr(shark_turbine.compiler, module).run_tool = no_process
+    for module in ("driver", "targets"):
+        getattr(shark_turbine.compiler, module).run_iree = no_process
     """
     second = run(without_tools + TRAINS, SHARK_TURBINE_CACHE_DIR=str(tmp_path))
     assert second.stdout == first.stdout
