@@ -16,7 +16,7 @@ BIN   := $(VENV)/bin
 STAMP := $(VENV)/.shark-turbine-stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs bench constraints
+.PHONY: help setup demo edge test check format docs bench constraints
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ demo: $(STAMP)  ## compile PyTorch models ahead of time and just in time, run th
 	$(BIN)/python examples/aot_mlp/mlp_export_simple.py
 	$(BIN)/python examples/aot_mlp/mlp_export_dynamic.py
 	$(BIN)/python examples/eager_mlp/mlp_eager_simple.py
+
+edge: $(STAMP)  ## compile models for other machines, run them on an emulated Arm (fetches qemu: 100 MB, once)
+	$(BIN)/python examples/edge/run_on_aarch64.py
 
 test: $(STAMP)  ## run every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(TESTS)

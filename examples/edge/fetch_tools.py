@@ -145,7 +145,9 @@ def members(package: bytes) -> tarfile.TarFile:
 def unpack_file(package: bytes, name: str, target: Path) -> None:
     """Write one file of a package."""
     with members(package) as archive:
-        source = next(member for member in archive if PurePosixPath(member.name) == PurePosixPath(name))
+        source = next(
+            member for member in archive if PurePosixPath(member.name) == PurePosixPath(name)
+        )
         content = archive.extractfile(source)
         assert content is not None
         with target.open("wb") as file:
@@ -175,7 +177,9 @@ def unpack_wheel(iree: str, folder: Path) -> None:
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         wheels = list(Path(scratch).glob("*.whl"))
         if result.returncode != 0 or not wheels:
-            sys.exit(f"the aarch64 wheel of iree-base-runtime {iree} cannot be had:\n{result.stderr}")
+            sys.exit(
+                f"the aarch64 wheel of iree-base-runtime {iree} cannot be had:\n{result.stderr}"
+            )
         with zipfile.ZipFile(wheels[0]) as archive:
             names = [
                 name
