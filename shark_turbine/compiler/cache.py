@@ -20,6 +20,7 @@ from shark_turbine.files import check_target
 from . import inputs
 from .cache_key import key_of, machine
 from .driver import build
+from .facts import ModuleFacts, facts
 from .options import Options, ask_target, expand
 from .targets import ResolvedTarget, Target
 from .vmfb import Vmfb
@@ -63,31 +64,34 @@ def compile_cached(
     request = expand(Options(**options))
     module = inputs.load(module)
     folder = cache_folder.find_folder()
-    key, is_complete = ("", False) if folder is None else key_of(module, request)
+    found = facts(module)
+    key, is_complete = ("", False) if folder is None else key_of(module, request, found)
     if folder is None or not is_complete:
-        hit, path, vmfb = False, None, _build(module, request)
+        hit, path, vmfb = False, None, _build(module, request, found)
     else:
-        hit, path, vmfb = _find_or_build(folder / "vmfb" / f"{key}.vmfb", module, request)
+        hit, path, vmfb = _find_or_build(folder / "vmfb" / f"{key}.vmfb", module, request, found)
     if save_to is not None:
         vmfb.save(save_to)
     return vmfb, Outcome(hit, key, time.perf_counter() - start, path)
 
 
-def _find_or_build(entry: Path, module: Any, options: Options) -> tuple[bool, Path | None, Vmfb]:
-    found = _find(entry)
-    if found is not None:
-        return True, entry, found
+def _find_or_build(
+    entry: Path, module: Any, options: Options, found: ModuleFacts
+) -> tuple[bool, Path | None, Vmfb]:
+    kept = _find(entry)
+    if kept is not None:
+        return True, entry, kept
     with cache_folder.alone(entry, options.timeout):
         # Whoever held the lock before may have compiled it.
-        found = _find(entry)
-        if found is not None:
-            return True, entry, found
-        vmfb = _build(module, options)
+        kept = _find(entry)
+        if kept is not None:
+            return True, entry, kept
+        vmfb = _build(module, options, found)
         return False, entry if _keep(entry, vmfb) else None, vmfb
 
 
-def _build(module: Any, options: Options) -> Vmfb:
-    return build(module, options, *_checked_target(options), None)
+def _build(module: Any, options: Options, found: ModuleFacts) -> Vmfb:
+    return build(module, options, *_checked_target(options), None, found)
 
 
 def _checked_target(options: Options) -> tuple[Target, ResolvedTarget]:

@@ -18,7 +18,7 @@ from shark_turbine.versions import installed
 
 from . import inputs
 from .driver import producing_versions
-from .facts import facts
+from .facts import ModuleFacts, facts
 from .options import Options, compiler_flags, recipe_of
 from .targets import Target
 
@@ -40,9 +40,10 @@ _CPU_LINES = re.compile(
 )
 
 
-def key_of(module: Any, options: Options) -> tuple[str, bool]:
+def key_of(module: Any, options: Options, found: ModuleFacts | None = None) -> tuple[str, bool]:
     """Return the name of a compilation, and whether it says everything that goes into it.
 
+    `found` are the module's facts, where somebody has looked for them already.
     It does not where weights are so large that to look at them costs more than to compile again.
     """
     backends = options.target_backends
@@ -52,7 +53,7 @@ def key_of(module: Any, options: Options) -> tuple[str, bool]:
         options.target_cpu,
         options.target_cpu_features,
     )
-    found = facts(module)
+    found = found or facts(module)
     if found.stored_weights > _MOST_STORED or found.external_weights > _MOST_EXTERNAL:
         return "", False
     recipe = recipe_of(options, target, found)

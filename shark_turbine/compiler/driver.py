@@ -135,11 +135,19 @@ def compile(
 
 
 def build(
-    module: Any, options: Options, target: Target, resolved: ResolvedTarget, path: Path | None
+    module: Any,
+    options: Options,
+    target: Target,
+    resolved: ResolvedTarget,
+    path: Path | None,
+    found: ModuleFacts | None = None,
 ) -> Vmfb:
-    """Compile an `ir.Module` for a target that the compiler knows; `compile` says the rest."""
+    """Compile an `ir.Module` for a target that the compiler knows; `compile` says the rest.
+
+    `found` are the module's facts, where somebody has looked for them already.
+    """
     if options.lowering == "torch-mlir":
-        module = lower_for_iree(module, timeout=options.timeout, name=options.name)
+        module, found = lower_for_iree(module, timeout=options.timeout, name=options.name), None
     elif options.lowering != "iree":
         raise CompileError(
             "there is no such lowering",
@@ -147,7 +155,7 @@ def build(
             got=f"lowering={options.lowering!r}",
             expected="'iree' or 'torch-mlir'",
         )
-    found = facts(module)
+    found = found or facts(module)
     recipe = recipe_of(options, target, found)
     with new_file(path) as (output, publish), ThreadPoolExecutor(1) as pool:
         described = None if options.parameters is None else pool.submit(options.parameters)
