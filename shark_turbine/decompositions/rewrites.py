@@ -99,21 +99,18 @@ def _pad_by_numbers(node: fx.Node) -> None:
 
     The compiler pads one point too few where it is an odd number; PyTorch pads that one at the end.
     """
-    tensor, weight, bias, stride, padding, dilation, groups = (
-        *node.args,
-        *_CONVOLUTION[len(node.args) :],
-    )
-    assert isinstance(tensor, fx.Node) and isinstance(weight, fx.Node)
+    given: Any = (*node.args, *_CONVOLUTION[len(node.args) :])
+    tensor, weight, bias, stride, padding, dilation, groups = given
     builder = Builder(node)
     sizes = weight.meta["val"].shape[2:]
-    steps: Any = dilation * len(sizes) if len(dilation) == 1 else dilation
+    steps = dilation * len(sizes) if len(dilation) == 1 else dilation
     if padding == "same":
         both = [step * (size - 1) for step, size in zip(steps, sizes, strict=True)]
         sides = [side for total in reversed(both) for side in (total // 2, total - total // 2)]
         tensor = builder.call(aten.constant_pad_nd.default, tensor, sides, 0)
-    whole = getattr(aten, node.target._overloadpacket.__name__).default
+    by_numbers = (aten.conv1d, aten.conv2d, aten.conv3d)[len(sizes) - 1].default
     zeros = [0] * len(sizes)
-    builder.replace(builder.call(whole, tensor, weight, bias, stride, zeros, steps, groups))
+    builder.replace(builder.call(by_numbers, tensor, weight, bias, stride, zeros, steps, groups))
 
 
 # What stands for the arguments of a convolution that are not given.

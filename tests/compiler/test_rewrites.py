@@ -14,6 +14,7 @@ from shark_turbine import aot, compiler
 from shark_turbine.compiler.rewrites import REWRITES, rewrite
 from shark_turbine.errors import CompileError
 
+BATCH = torch.export.Dim("batch", min=1, max=16)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -84,7 +85,7 @@ def test_a_dynamic_batch_and_a_large_one() -> None:
         nn.Conv2d(4, 6, 3),
     ]
     model = Many(*layers).eval()
-    dynamic, _ = compiled(model, torch.randn(2, 4, 9, 9), dynamic_shapes={"x": {0: "batch"}})
+    dynamic, _ = compiled(model, torch.randn(2, 4, 9, 9), dynamic_shapes={"x": {0: BATCH}})
     static, _ = compiled(model, torch.randn(9, 4, 9, 9))
     for module, batches in ((dynamic, (1, 2, 5)), (static, (9,))):
         for batch in batches:
@@ -97,7 +98,7 @@ def test_dynamic_sounds() -> None:
     """One-dimensional, with a dynamic batch: a product of all images."""
     torch.manual_seed(0)
     model = Many(nn.Conv1d(4, 6, 3, stride=2), nn.Conv1d(4, 6, 5, groups=2, padding=2)).eval()
-    module, _ = compiled(model, torch.randn(2, 4, 20), dynamic_shapes={"x": {0: "batch"}})
+    module, _ = compiled(model, torch.randn(2, 4, 20), dynamic_shapes={"x": {0: BATCH}})
     x = torch.randn(3, 4, 20)
     for found, expected in zip(module.main(x), model(x), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
@@ -106,7 +107,9 @@ def test_dynamic_sounds() -> None:
 def test_a_module_is_left_alone() -> None:
     """Transposed convolutions, half precision and dynamic images are the compiler's."""
     model = Many(nn.ConvTranspose2d(4, 4, 3), nn.Conv2d(4, 4, 3).half().float()).eval()
-    output = aot.export(model, torch.randn(1, 4, 8, 8), dynamic_shapes={"x": {2: "height"}})
+    output = aot.export(
+        model, torch.randn(1, 4, 8, 8), dynamic_shapes={"x": {2: torch.export.Dim("height", min=3)}}
+    )
     before = str(output.mlir_module)
     assert str(rewrite(output.mlir_module, list(REWRITES))) == before
     half = aot.export(nn.Conv2d(4, 4, 3).half().eval(), torch.randn(1, 4, 8, 8).half())

@@ -238,11 +238,11 @@ def _read(operation: Any) -> Convolution | None:
         return None
     if result.sizes[0] != image.sizes[0] or weight.dtype != image.dtype:
         return None
-    each = [
+    stride, padding, dilation = (
         tuple(values * dims if len(values) == 1 else values)
         for values in (stride, padding, dilation)
-    ]
-    return Convolution(image, weight, bias, *each, groups, result)
+    )
+    return Convolution(image, weight, bias, stride, padding, dilation, groups, result)
 
 
 def _known(size: int | None) -> int:

@@ -48,7 +48,8 @@ def constant(value: Any) -> Any:
             return None
         case "torch.constant.int" | "torch.constant.bool":
             return operation.attributes["value"].value
-    raise LookupError(str(value))
+        case _:
+            raise LookupError(str(value))
 
 
 class Writer:
