@@ -6,6 +6,7 @@ from .driver import compile
 from .machines import MACHINES, Machine
 from .options import DEFAULT_TIMEOUT, Lowering
 from .recipes import RECIPES, Recipe
+from .rewrites import REWRITES
 from .targets import ResolvedTarget, Target, backend_names
 from .torch_mlir import Kind, lower
 from .trials import Depth, refusals
@@ -15,6 +16,7 @@ __all__ = [
     "DEFAULT_TIMEOUT",
     "MACHINES",
     "RECIPES",
+    "REWRITES",
     "Depth",
     "Kind",
     "Lowering",

@@ -34,6 +34,7 @@ from .options import (
     recipe_of,
 )
 from .recipes import Recipe, cautious
+from .rewrites import rewrite
 from .targets import CPU_BACKEND, ResolvedTarget, Target
 from .tools import run_tool
 from .torch_mlir import lower_for_iree
@@ -197,24 +198,36 @@ def _run_recipe(
     recipe: Recipe,
     output: IO[bytes],
 ) -> Recipe:
-    """Compile by a recipe, and where it is too daring by a more cautious one; return the one that did."""
+    """Compile by a recipe, and where it is too daring by more cautious ones; return the one that did."""
     name = options.name or found.name
-    milder = cautious(recipe)
-    try:
-        flags = compiler_flags(options, target, found, recipe)
-        # Who is to blame is asked only where no other recipe is left.
-        _run_compiler(
-            module, flags, replace(options, diagnose=options.diagnose and not milder), output, name
-        )
-    except CompileError as error:
-        if milder is None or error.stage in _NOT_OF_RECIPES:
-            raise
-        log.info("%s: does not compile with recipe %s; trying %s", name, recipe, milder)
-        output.seek(0)
-        output.truncate()
-        _run_compiler(module, compiler_flags(options, target, found, milder), options, output, name)
-        return milder
-    return recipe
+    *daring, last = [recipe, *cautious(recipe)]
+    for attempt in daring:
+        try:
+            # Who is to blame is asked only where no other recipe is left.
+            _run(module, replace(options, diagnose=False), target, found, attempt, output)
+        except CompileError as error:
+            if error.stage in _NOT_OF_RECIPES:
+                raise
+            log.info("%s: does not compile with recipe %s", name, attempt)
+            output.seek(0)
+            output.truncate()
+        else:
+            return attempt
+    _run(module, options, target, found, last, output)
+    return last
+
+
+def _run(
+    module: Any,
+    options: Options,
+    target: Target,
+    found: ModuleFacts,
+    recipe: Recipe,
+    output: IO[bytes],
+) -> None:
+    flags = compiler_flags(options, target, found, recipe)
+    name = options.name or found.name
+    _run_compiler(rewrite(module, recipe.rewrites), flags, options, output, name)
 
 
 def _run_compiler(

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shark_turbine.errors import CompileError
 
 from .facts import ModuleFacts
+from .rewrites import REWRITES
 from .targets import CPU_BACKEND, Target
 
 # Operands of matrix products in tiles, as the CPU wants them; weights are packed once.
@@ -25,6 +26,8 @@ class Recipe:
     Args:
         name: what the manifest calls it.
         flags: options of `iree-compile`; those that a call gives replace the same ones.
+        rewrites: names of `shark_turbine.compiler.REWRITES`: forms in which operations are written
+            before the compiler sees them.
         packs_external: whether external weights are packed when they are loaded: faster matrix
             products, for a second copy of the weights in memory.
         chooses: whether options are added by what is in the module, as `"auto"` does.
@@ -32,18 +35,30 @@ class Recipe:
 
     name: str
     flags: tuple[str, ...] = ()
+    rewrites: tuple[str, ...] = ()
     packs_external: bool = False
     chooses: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "flags", tuple(self.flags))
+        object.__setattr__(self, "rewrites", tuple(self.rewrites))
+        for name in self.rewrites:
+            if name not in REWRITES:
+                raise CompileError(
+                    "there is no such rewrite",
+                    stage="options",
+                    got=f"Recipe({self.name!r}, rewrites={self.rewrites!r})",
+                    expected=f"names of {', '.join(map(repr, REWRITES))}",
+                    fix=f"take {name!r} out",
+                )
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest's form."""
-        return {"name": self.name, "flags": list(self.flags)}
+        return {"name": self.name, "flags": list(self.flags), "rewrites": list(self.rewrites)}
 
     def __str__(self) -> str:
-        return f"{self.name}: {' '.join(self.flags) or 'no options of its own'}"
+        words = " ".join((*self.rewrites, *self.flags))
+        return f"{self.name}: {words or 'no options of its own'}"
 
 
 RECIPES: dict[str, Recipe] = {
@@ -111,16 +126,21 @@ def choose(recipe: Recipe, target: Target, facts: ModuleFacts) -> Recipe:
     flags = list(recipe.flags)
     has_weights = facts.stored_weights or (recipe.packs_external and facts.external_weights)
     if facts.has_convolutions:
+        # Those that no rewrite takes.
         flags += [_IM2COL]
     if facts.has_convolutions or (facts.has_products and has_weights):
         flags += [_PACKING]
-    return Recipe(recipe.name, tuple(flags))
+    rewrites = tuple(REWRITES) if facts.has_convolutions else ()
+    return replace(recipe, flags=tuple(flags), rewrites=rewrites)
 
 
-def cautious(recipe: Recipe) -> Recipe | None:
-    """Return the recipe without what the code generator fails at now and then; None if unchanged.
+def cautious(recipe: Recipe) -> list[Recipe]:
+    """Return recipes without what the code generator fails at now and then, in the order to try.
 
     It cannot tile some operands of dynamic sizes, and tiles of some shapes need too much stack.
     """
     flags = tuple(flag for flag in recipe.flags if flag != _PACKING)
-    return None if flags == recipe.flags else Recipe(f"{recipe.name}, unpacked", flags)
+    unpacked = replace(recipe, name=f"{recipe.name}, unpacked", flags=flags)
+    plain = replace(unpacked, name=f"{recipe.name}, plain", rewrites=())
+    milder = [] if flags == recipe.flags else [unpacked]
+    return [*milder, plain] if recipe.rewrites else milder

@@ -41,7 +41,7 @@ def refusals(modules: Sequence[Any], flags: Sequence[str], *, depth: Depth) -> d
     for place, module in enumerate(modules):
         found = facts(module)
         recipe = choose(RECIPES["auto"], Target(), found)
-        recipe = cautious(recipe) or recipe
+        recipe = [recipe, *cautious(recipe)][-1]
         complete = compiler_flags(Options(flags=flags), Target(), found, recipe)
         groups.setdefault(tuple(complete), []).append(place)
     refused: dict[int, str] = {}

@@ -94,6 +94,29 @@ def _count_dims_from_first(node: fx.Node) -> None:
         node.update_arg(1, dim + max(tensor.meta["val"].dim(), 1))
 
 
+def _pad_by_numbers(node: fx.Node) -> None:
+    """Write the padding `"same"` of a convolution out.
+
+    The compiler pads one point too few where it is an odd number; PyTorch pads that one at the end.
+    """
+    given: Any = (*node.args, *_CONVOLUTION[len(node.args) :])
+    tensor, weight, bias, stride, padding, dilation, groups = given
+    builder = Builder(node)
+    sizes = weight.meta["val"].shape[2:]
+    steps = dilation * len(sizes) if len(dilation) == 1 else dilation
+    if padding == "same":
+        both = [step * (size - 1) for step, size in zip(steps, sizes, strict=True)]
+        sides = [side for total in reversed(both) for side in (total // 2, total - total // 2)]
+        tensor = builder.call(aten.constant_pad_nd.default, tensor, sides, 0)
+    by_numbers = (aten.conv1d, aten.conv2d, aten.conv3d)[len(sizes) - 1].default
+    zeros = [0] * len(sizes)
+    builder.replace(builder.call(by_numbers, tensor, weight, bias, stride, zeros, steps, groups))
+
+
+# What stands for the arguments of a convolution that are not given.
+_CONVOLUTION: tuple[Any, ...] = (None, None, None, [1], "valid", [1], 1)
+
+
 def use_checked_forms(graph: fx.Graph) -> None:
     """Replace the operators that PyTorch trusts, after the checks: the compiler knows the others only."""
     for node in calls(graph):
@@ -109,6 +132,9 @@ _RULES: dict[Any, Callable[[fx.Node], None]] = {
     aten.eq.Tensor: _equal_to_itself,
     aten.ne.Tensor: _equal_to_itself,
     aten.embedding.default: _look_up_before_expanding,
+    aten.conv1d.padding: _pad_by_numbers,
+    aten.conv2d.padding: _pad_by_numbers,
+    aten.conv3d.padding: _pad_by_numbers,
     **dict.fromkeys(
         (
             aten.scatter.src,

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Convolutions in the forms that the compiler makes fast code of, on CPUs.
+
+Both forms take the input apart into *taps*: for each place of the kernel, the part of the input that it
+is multiplied with. A convolution with a stride is split into the phases of the stride first, so that
+taps are contiguous along the last dim.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .writer import Tensor, Writer, constant, tensor
+
+# More taps make a graph that takes long to compile. Gradients of weights are convolutions with
+# kernels as large as an image.
+_MOST_TAPS = {"products": 128, "sums": 64}
+# Elements of all taps together: they are written to memory.
+_MOST_ELEMENTS = 2**26
+# Images for which the product is written out one by one: what is written for one is then still in the
+# processor's cache when it is read. Twice as fast as one product for 8 images.
+_MOST_UNROLLED = 8
+_DTYPES = {"f32", "f64"}
+
+OPERATORS = frozenset(
+    f"torch.aten.{name}" for name in ("convolution", "conv1d", "conv2d", "conv3d")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """A convolution of a `[batch, channels, *spatial]` tensor; only the batch may be unknown."""
+
+    image: Tensor
+    weight: Tensor
+    bias: Tensor | None
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    result: Tensor
+
+    @property
+    def batch(self) -> int | None:
+        return self.image.sizes[0]
+
+    @property
+    def channels(self) -> int:
+        return _known(self.image.sizes[1])
+
+    @property
+    def features(self) -> int:
+        return _known(self.weight.sizes[0])
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        return tuple(map(_known, self.weight.sizes[2:]))
+
+    @property
+    def spatial(self) -> tuple[int, ...]:
+        return tuple(map(_known, self.image.sizes[2:]))
+
+    @property
+    def out(self) -> tuple[int, ...]:
+        return tuple(map(_known, self.result.sizes[2:]))
+
+    @property
+    def taps(self) -> int:
+        return math.prod(self.kernel)
+
+
+def dense_as_products(operation: Any, writer: Writer) -> Any:
+    """Write a convolution as a matrix product of its weight with the taps of its input (im2col)."""
+    found = _read(operation)
+    if found is None or found.taps > _MOST_TAPS["products"] or _is_depthwise(found):
+        return None
+    count = 1 if found.batch is None else found.batch
+    if found.taps * found.channels * math.prod(found.out) * count > _MOST_ELEMENTS:
+        return None
+    is_plain = len(found.kernel) == 2 and found.groups == 1
+    if is_plain and (found.taps == 1 or found.batch is None):
+        return None
+    taps = _taps(found, writer)
+    if found.batch is None or found.batch > _MOST_UNROLLED:
+        product = _product_of_all(found, taps, writer)
+    elif found.batch == 1:
+        product = writer.view(_product_of_one(found, taps, 0, writer), found.result.sizes)
+    else:
+        images = [_product_of_one(found, taps, index, writer) for index in range(found.batch)]
+        product = writer.stack(images, 0)
+    return _with_bias(found, product, writer)
+
+
+def depthwise_as_sums(operation: Any, writer: Writer) -> Any:
+    """Write a convolution of each channel by itself as a sum of the taps times numbers."""
+    found = _read(operation)
+    if found is None or found.taps > _MOST_TAPS["sums"] or not _is_depthwise(found):
+        return None
+    flat = writer.view(found.weight, [found.channels, found.taps])
+    ones = [1] * len(found.out)
+    total: Tensor | None = None
+    for index, tap in enumerate(_taps(found, writer)):
+        factor = writer.view(writer.part(flat, 1, index, 1), [1, found.channels, *ones])
+        term = writer.call("mul.Tensor", tap, factor, sizes=found.result.sizes, like=tap)
+        total = term if total is None else _add(total, term, writer)
+    assert total is not None
+    return _with_bias(found, total, writer)
+
+
+def _is_depthwise(found: Convolution) -> bool:
+    return found.groups == found.channels == found.features and found.groups > 1
+
+
+def _product_of_one(
+    found: Convolution, taps: Sequence[Tensor], index: int, writer: Writer
+) -> Tensor:
+    """Return the `[features, *out]` of one image."""
+    groups, points = found.groups, math.prod(found.out)
+    columns = writer.stack([writer.pick(tap, 0, index) for tap in taps], 1)
+    depth = found.channels // groups * found.taps
+    if groups == 1:
+        left = writer.view(found.weight, [found.features, depth])
+        right = writer.view(columns, [depth, points])
+        product = writer.call("mm", left, right, sizes=[found.features, points], like=left)
+    else:
+        rows = found.features // groups
+        left = writer.view(found.weight, [groups, rows, depth])
+        right = writer.view(columns, [groups, depth, points])
+        product = writer.call("bmm", left, right, sizes=[groups, rows, points], like=left)
+    return writer.view(product, [found.features, *found.out])
+
+
+def _product_of_all(found: Convolution, taps: Sequence[Tensor], writer: Writer) -> Tensor:
+    """Return the `[batch, features, *out]` of all images by one product."""
+    groups, points = found.groups, math.prod(found.out)
+    depth, rows = found.channels // groups * found.taps, found.features // groups
+    if groups > 1:
+        columns = writer.view(writer.stack(taps, 2), [found.batch, groups, depth, points])
+        left = writer.view(found.weight, [1, groups, rows, depth])
+        sizes = [found.batch, groups, rows, points]
+        product = writer.call("matmul", left, columns, sizes=sizes, like=left)
+        return writer.view(product, found.result.sizes)
+    # Images side by side: one large product is faster than one for each of them.
+    swap = [1, 0, *range(2, 2 + len(found.out))]
+    columns = writer.stack([writer.permute(tap, swap) for tap in taps], 1)
+    width = None if found.batch is None else found.batch * points
+    left = writer.view(found.weight, [rows, depth])
+    right = writer.view(columns, [depth, width])
+    product = writer.call("mm", left, right, sizes=[rows, width], like=left)
+    return writer.permute(writer.view(product, [rows, found.batch, *found.out]), swap)
+
+
+def _taps(found: Convolution, writer: Writer) -> list[Tensor]:
+    """Return for each place of the kernel a `[batch, channels, *out]` part of the padded input."""
+    image = _phases(found, writer)
+    dims = len(found.kernel)
+    is_strided = any(stride > 1 for stride in found.stride)
+    taps = []
+    for place in itertools.product(*map(range, found.kernel)):
+        offsets = [at * step for at, step in zip(place, found.dilation, strict=True)]
+        tap = image
+        if is_strided:
+            for offset, stride in zip(offsets, found.stride, strict=True):
+                tap = writer.pick(tap, 2, offset % stride)
+        for dim in range(dims):
+            start = offsets[dim] // found.stride[dim]
+            tap = writer.part(tap, 2 + dim, start, found.out[dim])
+        taps.append(tap)
+    return taps
+
+
+def _phases(found: Convolution, writer: Writer) -> Tensor:
+    """Pad the input; with a stride give `[batch, channels, *strides, *rest]`, a phase of it each."""
+    dims = range(len(found.kernel))
+    image = found.image
+    full, padding = [], []
+    for dim in dims:
+        stride, before = found.stride[dim], found.padding[dim]
+        reach = found.dilation[dim] * (found.kernel[dim] - 1) + 1
+        needed = (found.out[dim] - 1) * stride + reach
+        full.append(-(-needed // stride) * stride)
+        # The last points of the input may not be read.
+        read = min(found.spatial[dim], full[dim] - before)
+        image = writer.part(image, 2 + dim, 0, read)
+        padding = [before, full[dim] - before - read, *padding]
+    outer = list(image.sizes[:2])
+    if any(padding):
+        image = writer.call(
+            "constant_pad_nd", image, padding, 0.0, sizes=[*outer, *full], like=image
+        )
+    if all(stride == 1 for stride in found.stride):
+        return image
+    split = [
+        size
+        for length, stride in zip(full, found.stride, strict=True)
+        for size in (length // stride, stride)
+    ]
+    apart = writer.view(image, [*outer, *split])
+    return writer.permute(
+        apart, [0, 1, *(3 + 2 * dim for dim in dims), *(2 + 2 * dim for dim in dims)]
+    )
+
+
+def _with_bias(found: Convolution, product: Tensor, writer: Writer) -> Any:
+    if found.bias is None:
+        return product.value
+    bias = writer.view(found.bias, [1, found.features, *[1] * len(found.out)])
+    return _add(product, bias, writer).value
+
+
+def _add(left: Tensor, right: Tensor, writer: Writer) -> Tensor:
+    return writer.call("add.Tensor", left, right, 1, sizes=left.sizes, like=left)
+
+
+def _read(operation: Any) -> Convolution | None:
+    """Return what one of `OPERATORS` says; None of a convolution that is left to the compiler."""
+    image, weight, result = map(
+        tensor, (operation.operands[0], operation.operands[1], operation.results[0])
+    )
+    bias = tensor(operation.operands[2])
+    try:
+        options = [constant(value) for value in list(operation.operands)[3:]]
+        if bias is None and constant(operation.operands[2]) is not None:
+            return None
+    except LookupError:
+        return None
+    stride, padding, dilation, *transposed, groups = options
+    # `convolution` says whether it is transposed, and has a padding of the result then.
+    if image is None or weight is None or result is None or any(transposed[:1]):
+        return None
+    sizes = (*image.sizes[1:], *weight.sizes, *result.sizes[1:])
+    dims = len(weight.sizes) - 2
+    if not dims or image.dtype not in _DTYPES or None in sizes or 0 in (*sizes, image.sizes[0]):
+        return None
+    if result.sizes[0] != image.sizes[0] or weight.dtype != image.dtype:
+        return None
+    stride, padding, dilation = (
+        tuple(values * dims if len(values) == 1 else values)
+        for values in (stride, padding, dilation)
+    )
+    return Convolution(image, weight, bias, stride, padding, dilation, groups, result)
+
+
+def _known(size: int | None) -> int:
+    assert size is not None
+    return size

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Writing torch operations in front of another one, at its source line, and reading its operands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shark_turbine import ir
+
+# `!torch.vtensor<[1,?,224],f32>`
+_TENSOR = re.compile(r"!torch\.vtensor<\[(?P<sizes>[0-9?,]*)\],(?P<dtype>\w+)>")
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A value of a static rank; sizes that are not known when compiling are None."""
+
+    value: Any
+    sizes: tuple[int | None, ...]
+    dtype: str
+
+
+def tensor(value: Any) -> Tensor | None:
+    """Return a value that is a tensor of known rank and dtype; None of others."""
+    found = _TENSOR.fullmatch(str(value.type))
+    if found is None:
+        return None
+    sizes = [size for size in found["sizes"].split(",") if size]
+    return Tensor(
+        value, tuple(None if size == "?" else int(size) for size in sizes), found["dtype"]
+    )
+
+
+def constant(value: Any) -> Any:
+    """Return the Python number or bool behind a value, or the list of them; None of what is none.
+
+    Raises:
+        LookupError: the value is not a constant.
+    """
+    operation = value.owner
+    match getattr(operation, "name", None):
+        case "torch.prim.ListConstruct":
+            return [constant(item) for item in operation.operands]
+        case "torch.constant.none":
+            return None
+        case "torch.constant.int" | "torch.constant.bool":
+            return operation.attributes["value"].value
+        case _:
+            raise LookupError(str(value))
+
+
+class Writer:
+    """Writes operations in front of one."""
+
+    def __init__(self, before: Any) -> None:
+        self._place = ir.InsertionPoint(before)
+        self._location = before.location
+        self._context = before.context
+
+    def call(
+        self, operator: str, *operands: Any, sizes: Sequence[int | None], like: Tensor
+    ) -> Tensor:
+        """Write an operation on tensors, numbers and lists of either, with one tensor as its result."""
+        values = [self._value(operand) for operand in operands]
+        shape = ",".join("?" if size is None else str(size) for size in sizes)
+        result = self._write(
+            f"torch.aten.{operator}", f"!torch.vtensor<[{shape}],{like.dtype}>", values
+        )
+        return Tensor(result, tuple(sizes), like.dtype)
+
+    def view(self, given: Tensor, sizes: Sequence[int | None]) -> Tensor:
+        """Write a tensor in another shape; one size may be unknown."""
+        wanted = [-1 if size is None else size for size in sizes]
+        return self.call("view", given, wanted, sizes=sizes, like=given)
+
+    def permute(self, given: Tensor, order: Sequence[int]) -> Tensor:
+        sizes = [given.sizes[dim] for dim in order]
+        return self.call("permute", given, list(order), sizes=sizes, like=given)
+
+    def pick(self, given: Tensor, dim: int, index: int) -> Tensor:
+        """Write the part of a tensor at an index, without the dim."""
+        sizes = [*given.sizes[:dim], *given.sizes[dim + 1 :]]
+        return self.call("select.int", given, dim, index, sizes=sizes, like=given)
+
+    def part(self, given: Tensor, dim: int, start: int, length: int) -> Tensor:
+        """Write the part of a tensor that begins at an index; the tensor itself where that is all."""
+        if start == 0 and given.sizes[dim] == length:
+            return given
+        sizes = [*given.sizes[:dim], length, *given.sizes[dim + 1 :]]
+        return self.call(
+            "slice.Tensor", given, dim, start, start + length, 1, sizes=sizes, like=given
+        )
+
+    def stack(self, parts: Sequence[Tensor], dim: int) -> Tensor:
+        """Write tensors of one shape along a new dim."""
+        first = parts[0].sizes
+        sizes = [*first[:dim], 1, *first[dim:]]
+        rows = [self.call("unsqueeze", part, dim, sizes=sizes, like=part) for part in parts]
+        if len(rows) == 1:
+            return rows[0]
+        sizes[dim] = len(rows)
+        return self.call("cat", rows, dim, sizes=sizes, like=parts[0])
+
+    def _value(self, operand: Any) -> Any:
+        if isinstance(operand, Tensor):
+            return operand.value
+        if isinstance(operand, list):
+            kind = "vtensor" if isinstance(operand[0], Tensor) else "int"
+            values = [self._value(item) for item in operand]
+            return self._write("torch.prim.ListConstruct", f"!torch.list<{kind}>", values)
+        if isinstance(operand, float):
+            attribute = ir.Attribute.parse(f"{operand} : f64", self._context)
+            return self._write("torch.constant.float", "!torch.float", [], value=attribute)
+        attribute = ir.Attribute.parse(f"{operand} : i64", self._context)
+        return self._write("torch.constant.int", "!torch.int", [], value=attribute)
+
+    def _write(self, name: str, kind: str, operands: Sequence[Any], **attributes: Any) -> Any:
+        return ir.Operation.create(
+            name,
+            results=[ir.Type.parse(kind, self._context)],
+            operands=operands,
+            attributes=attributes,
+            loc=self._location,
+            ip=self._place,
+        ).result

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Rewrites of a recipe: the same numbers as eager PyTorch, whatever the convolution looks like."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+import shark_turbine.runtime as runtime
+from shark_turbine import aot, compiler
+from shark_turbine.compiler.rewrites import REWRITES, rewrite
+from shark_turbine.errors import CompileError
+
+BATCH = torch.export.Dim("batch", min=1, max=16)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+class Many(nn.Module):
+    """Several convolutions of one input: one compilation checks them all."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x):
+        return tuple(torch.relu(layer(x)) for layer in self.layers)
+
+
+def every(dims: int) -> list[nn.Module]:
+    """Dense, grouped and depthwise convolutions with strides, paddings and dilations of all kinds."""
+    torch.manual_seed(0)
+    kind = CONVOLUTIONS[dims - 1]
+    layers = []
+    choices = itertools.product((1, 2, 4), (1, 2, 3), (1, 2, 3), (1, 2))
+    # Every third of them, others for each number of dims: compiling takes its time.
+    for groups, kernel, stride, dilation in itertools.islice(choices, dims % 3, None, 3):
+        padding = (kernel + groups) % 3
+        layers.append(
+            kind(
+                4,
+                4 if groups > 1 else 6,
+                kernel,
+                stride,
+                padding,
+                dilation,
+                groups,
+                bias=kernel != 2,
+            )
+        )
+    # Another size along each dim, and features that are not a multiple of anything.
+    uneven = {1: (5,), 2: (3, 2), 3: (2, 1, 3)}[dims]
+    layers.append(
+        kind(4, 7, uneven, stride=uneven[::-1], padding=tuple(size // 2 for size in uneven))
+    )
+    layers.append(kind(4, 4, uneven, padding="same", groups=4))
+    return layers
+
+
+def compiled(model: nn.Module, x: torch.Tensor, **options) -> tuple[object, compiler.Vmfb]:
+    vmfb = aot.export(model, x, **options).compile()
+    return runtime.load(vmfb, device="local-sync"), vmfb
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_every_convolution_is_what_eager_computes(dims: int, batch: int) -> None:
+    layers = every(dims)
+    model = Many(*layers[batch // 3 :: 2]).eval()
+    x = torch.randn(batch, 4, *(11, 9, 7)[:dims])
+    module, vmfb = compiled(model, x)
+    assert vmfb.manifest["recipe"]["name"] == "auto"
+    assert vmfb.manifest["recipe"]["rewrites"] == list(REWRITES)
+    for found, expected in zip(module.main(x), model(x), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_dynamic_batch_and_a_large_one() -> None:
+    torch.manual_seed(0)
+    layers = [
+        nn.Conv2d(4, 4, 3, padding=1, groups=4),
+        nn.Conv2d(4, 6, 3, stride=2, groups=2),
+        nn.Conv2d(4, 6, 3),
+    ]
+    model = Many(*layers).eval()
+    dynamic, _ = compiled(model, torch.randn(2, 4, 9, 9), dynamic_shapes={"x": {0: BATCH}})
+    static, _ = compiled(model, torch.randn(9, 4, 9, 9))
+    for module, batches in ((dynamic, (1, 2, 5)), (static, (9,))):
+        for batch in batches:
+            x = torch.randn(batch, 4, 9, 9)
+            for found, expected in zip(module.main(x), model(x), strict=True):
+                torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_dynamic_sounds() -> None:
+    """One-dimensional, with a dynamic batch: a product of all images."""
+    torch.manual_seed(0)
+    model = Many(nn.Conv1d(4, 6, 3, stride=2), nn.Conv1d(4, 6, 5, groups=2, padding=2)).eval()
+    module, _ = compiled(model, torch.randn(2, 4, 20), dynamic_shapes={"x": {0: BATCH}})
+    x = torch.randn(3, 4, 20)
+    for found, expected in zip(module.main(x), model(x), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_module_is_left_alone() -> None:
+    """Transposed convolutions, half precision and dynamic images are the compiler's."""
+    model = Many(nn.ConvTranspose2d(4, 4, 3), nn.Conv2d(4, 4, 3).half().float()).eval()
+    output = aot.export(
+        model, torch.randn(1, 4, 8, 8), dynamic_shapes={"x": {2: torch.export.Dim("height", min=3)}}
+    )
+    before = str(output.mlir_module)
+    assert str(rewrite(output.mlir_module, list(REWRITES))) == before
+    half = aot.export(nn.Conv2d(4, 4, 3).half().eval(), torch.randn(1, 4, 8, 8).half())
+    assert "aten.conv2d" in str(rewrite(half.mlir_module, list(REWRITES)))
+
+
+def test_the_given_module_does_not_change() -> None:
+    output = aot.export(nn.Conv2d(4, 4, 3).eval(), torch.randn(1, 4, 8, 8))
+    before = str(output.mlir_module)
+    changed = rewrite(output.mlir_module, list(REWRITES))
+    assert changed.verify()
+    assert "aten.conv2d" not in str(changed)
+    assert "aten.mm" in str(changed)
+    assert str(output.mlir_module) == before
+
+
+def test_other_targets_keep_their_convolutions() -> None:
+    output = aot.export(nn.Conv2d(4, 4, 3).eval(), torch.randn(1, 4, 8, 8))
+    assert output.compile(target="vmvx").manifest["recipe"]["rewrites"] == []
+    assert output.compile(recipe="none").manifest["recipe"]["rewrites"] == []
+
+
+def test_a_recipe_of_ones_own() -> None:
+    model = nn.Conv2d(4, 4, 3).eval()
+    x = torch.randn(1, 4, 8, 8)
+    mine = compiler.Recipe("mine", rewrites=("convolutions-as-products",))
+    vmfb = aot.export(model, x).compile(recipe=mine)
+    assert vmfb.manifest["recipe"] == {"name": "mine", "flags": [], "rewrites": list(mine.rewrites)}
+    torch.testing.assert_close(runtime.load(vmfb).main(x), model(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_rewrite_that_does_not_exist() -> None:
+    with pytest.raises(CompileError, match="no such rewrite") as raised:
+        compiler.Recipe("mine", rewrites=("convolution-as-product",))
+    assert "convolutions-as-products" in str(raised.value)
