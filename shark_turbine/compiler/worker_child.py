@@ -104,6 +104,9 @@ def _run(files: list[int], library: Any, worker: int) -> int:
     os.chdir(told["folder"])
     os.environ.clear()
     os.environ.update(told["environment"])
+    # The linker of WebAssembly is looked for beside the executable, which here is Python's.
+    linker = os.path.join(os.path.dirname(library._name), "iree-lld")
+    os.environ.setdefault("IREE_LLVM_WASM_LINKER_PATH", linker)
     os.sched_setaffinity(0, told["cores"])
     for limit, values in told["limits"]:
         resource.setrlimit(limit, values)

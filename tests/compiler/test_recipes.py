@@ -118,7 +118,9 @@ def test_a_recipe_of_ones_own_and_flags_over_it(
     vmfb = output.compile(
         recipe=Recipe("mine", ("--iree-opt-level=O1",)), flags=["--iree-opt-level=O2"]
     )
-    assert vmfb.manifest["recipe"] == {"name": "mine", "flags": ["--iree-opt-level=O1"]}
+    assert vmfb.manifest["recipe"] == {
+        "name": "mine", "flags": ["--iree-opt-level=O1"], "rewrites": []
+    }  # fmt: skip
     assert vmfb.manifest["flags"] == ["--iree-opt-level=O2"]
     torch.testing.assert_close(runtime.load(vmfb).main(x), model(x))
 
