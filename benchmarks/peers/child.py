@@ -53,8 +53,8 @@ def main() -> None:
                 serve(measure_machine(), answer)
             elif kind == "expect":
                 answer(expect(case, Path(folder)))
-            elif missing := [name for name in PEERS[peer].distributions if not _version(name)]:
-                answer({"state": "not installed", "reason": ", ".join(missing)})
+            elif lacking := missing(PEERS[peer]):
+                answer({"state": "not installed", "reason": ", ".join(lacking)})
             elif kind == "prepare":
                 answer(prepare(case, PEERS[peer], Path(folder), int(threads)))
             else:
@@ -64,11 +64,22 @@ def main() -> None:
         answer({"state": "failed", "reason": _first_line(error)})
 
 
+def missing(peer: Peer) -> list[str]:
+    """Return which of a peer's packages are not installed here."""
+    return [name for name in peer.distributions if _version(name) is None]
+
+
 def expect(case: str, folder: Path) -> dict[str, Any]:
     """Save arguments and eager's results; return the size of the case."""
     model, arguments = cases.make(case)
-    with FlopCounterMode(display=False) as counter:
-        results = _flat(model(*arguments))
+    results = _flat(model(*arguments))
+    # The fused kernels of recurrent layers would not be counted.
+    with (
+        warnings.catch_warnings(action="ignore"),
+        torch.backends.mkldnn.flags(enabled=False),
+        FlopCounterMode(display=False) as counter,
+    ):
+        model(*arguments)
     torch.save({"arguments": arguments, "results": results}, folder / "expected.pt")
     weights = {each.data_ptr(): each.nbytes for each in _tensors(model)}
     return {
@@ -96,18 +107,13 @@ def prepare(case: str, peer: Peer, folder: Path, threads: int) -> dict[str, Any]
     return found
 
 
-def run(
-    case: str, peer: Peer, folder: Path, threads: int, answer: Callable[[Any], None]
-) -> None:
+def run(case: str, peer: Peer, folder: Path, threads: int, answer: Callable[[Any], None]) -> None:
     """Load, call once, compare with eager, and serve."""
     expected = torch.load(folder.parent / "expected.pt")
-
-    def make() -> cases.Made:
-        model, _ = cases.make(case)
-        return model, expected["arguments"]
-
     start = time.perf_counter()
-    call = peer.load(folder / "artifact", expected["arguments"], make, threads)
+    call = peer.load(
+        folder / "artifact", expected["arguments"], lambda: cases.make(case)[0], threads
+    )
     loaded = time.perf_counter()
     results = call()
     found: dict[str, Any] = {
@@ -115,15 +121,20 @@ def run(
         "versions": _versions(peer),
         "load_seconds": loaded - start,
         "first_call_seconds": time.perf_counter() - loaded,
-        **_difference(results, expected["results"]),
+        **difference(results, expected["results"]),
     }
     if not found["relative_error"] <= TOLERANCE:
         answer({**found, "state": "wrong", "reason": f"off by {found['relative_error']:.1e}"})
         return
-    answer({**found, "call_seconds": _seconds(call, 1)[0]})
-    del results, expected
+    answer({**found, "call_seconds": _seconds(call, 1)[0][0]})
+    del results
     gc.disable()
-    serve(lambda count: {"seconds": _seconds(call, count), "peak_bytes": peak_resident()}, answer)
+
+    def measure(count: int) -> dict[str, Any]:
+        seconds, cpu_seconds = _seconds(call, count)
+        return {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_bytes": peak_resident()}
+
+    serve(measure, answer)
 
 
 def serve(measure: Callable[[int], Any], answer: Callable[[Any], None]) -> None:
@@ -135,25 +146,30 @@ def serve(measure: Callable[[int], Any], answer: Callable[[Any], None]) -> None:
 def measure_machine() -> Callable[[int], dict[str, float]]:
     """Return what measures matrix products and reading memory, of the best of some calls."""
     a, b = torch.randn(2, 1536, 1536)
-    memory = torch.ones(2**27)
+    memory = torch.ones(2**26)
     return lambda count: {
-        "flops_per_second": 2 * 1536**3 / min(_seconds(lambda: torch.mm(a, b), count)),
-        "bytes_per_second": memory.nbytes / min(_seconds(memory.sum, count)),
+        "flops_per_second": 2 * 1536**3 / min(_seconds(lambda: torch.mm(a, b), count)[0]),
+        "bytes_per_second": memory.nbytes / min(_seconds(memory.sum, count)[0]),
     }
 
 
-def _seconds(call: Callable[[], Any], count: int) -> list[float]:
-    """Return the seconds of some calls, after one that brings memory and threads back."""
+def _seconds(call: Callable[[], Any], count: int) -> tuple[list[float], list[float]]:
+    """Return the seconds of some calls, and those that all cores together were busy for them.
+
+    One call before brings memory and threads back.
+    """
     call()
     found: list[float] = []
+    busy: list[float] = []
     for _ in range(count):
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         call()
         found.append(time.perf_counter() - start)
-    return found
+        busy.append(time.process_time() - cpu_start)
+    return found, busy
 
 
-def _difference(results: Any, expected: list[torch.Tensor]) -> dict[str, float]:
+def difference(results: Any, expected: list[torch.Tensor]) -> dict[str, float]:
     """Return the largest absolute and relative error, the latter over the largest number."""
     found = [torch.as_tensor(each) for each in _flat(results)]
     if [each.shape for each in found] != [each.shape for each in expected]:

@@ -56,19 +56,19 @@ class Child:
     """A process of `child.py`, of which one line is asked at a time."""
 
     def __init__(self, kind: str, case: str, peer: str, folder: Path, settings: Settings) -> None:
-        self._log = folder / f"{kind}.log"
         self._timeout = settings.timeout
         command = [settings.pythons.get(peer, sys.executable), "-m", "benchmarks.peers.child"]
-        self._process = subprocess.Popen(
-            [*command, kind, case, peer, str(folder), str(settings.threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log.open("w"),
-            text=True,
-            cwd=ROOT,
-            env=_environment(folder, settings.threads),
-            start_new_session=True,
-        )
+        with (folder / f"{kind}.log").open("w") as log:
+            self._process = subprocess.Popen(
+                [*command, kind, case, peer, str(folder), str(settings.threads)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=ROOT,
+                env=_environment(folder, settings.threads),
+                start_new_session=True,
+            )
 
     def ask(self, line: str | None = None) -> Found:
         """Return what the process answers to a line, or says first of all by itself."""
@@ -115,19 +115,7 @@ def measure_case(case: str, settings: Settings, say: Say) -> Found:
         if size["state"] != "ready":
             raise RuntimeError(f"{case}: eager PyTorch fails: {size['reason']}")
         found = {peer: _prepare(case, peer, folder, settings, say) for peer in settings.peers}
-        children: dict[str, Child] = {}
-        try:
-            for peer in settings.peers:
-                if found[peer]["state"] != "ready":
-                    continue
-                children[peer] = Child("run", case, peer, folder / peer, settings)
-                found[peer].update(children[peer].ask())
-                say(f"{peer}: {found[peer]['state']}")
-            children["machine"] = Child("machine", case, "machine", folder, settings)
-            machine = _take_turns(children, found, settings)
-        finally:
-            for child in children.values():
-                child.stop()
+        machine = _run_all(case, found, folder, settings, say)
     return {"case": case, "machine": machine, "peers": found, **size}
 
 
@@ -149,6 +137,23 @@ def _ask_once(kind: str, case: str, peer: str, folder: Path, settings: Settings)
         child.stop()
 
 
+def _run_all(
+    case: str, found: dict[str, Found], folder: Path, settings: Settings, say: Say
+) -> dict[str, float]:
+    """Start a process for each peer that is prepared, and have them take turns."""
+    children: dict[str, Child] = {}
+    try:
+        for peer in [peer for peer in settings.peers if found[peer]["state"] == "ready"]:
+            children[peer] = Child("run", case, peer, folder / peer, settings)
+            found[peer].update(children[peer].ask())
+            say(f"{peer}: {found[peer]['state']}")
+        children["machine"] = Child("machine", case, "machine", folder, settings)
+        return _take_turns(children, found, settings)
+    finally:
+        for child in children.values():
+            child.stop()
+
+
 def _take_turns(
     children: dict[str, Child], found: dict[str, Found], settings: Settings
 ) -> dict[str, float]:
@@ -159,23 +164,26 @@ def _take_turns(
         if peer in found and found[peer]["state"] == "ready"
     }
     samples: dict[str, list[float]] = {peer: [] for peer in turns}
+    busy: dict[str, list[float]] = {peer: [] for peer in turns}
     speeds: list[Found] = []
     order = [*turns, "machine"]
     for _ in range(settings.rounds):
         random.shuffle(order)
         for peer in order:
-            answer = children[peer].ask(str(turns.get(peer, 3)))
+            answer = children[peer].ask(str(turns.get(peer, 2)))
             time.sleep(_PAUSE)
             if "state" in answer:
                 raise RuntimeError(f"{peer}: {answer['reason']}")
-            elif peer == "machine":
+            if peer == "machine":
                 speeds.append(answer)
             else:
                 samples[peer] += answer["seconds"]
+                busy[peer] += answer["cpu_seconds"]
                 found[peer]["run_peak_bytes"] = answer["peak_bytes"]
     for peer, seconds in samples.items():
         found[peer]["median_seconds"] = statistics.median(seconds)
         found[peer]["min_seconds"] = min(seconds)
+        found[peer]["cpu_seconds"] = statistics.median(busy[peer])
         found[peer]["calls"] = len(seconds)
     return {key: max(speed[key] for speed in speeds) for key in speeds[0]}
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import transformers
 from torch import nn
@@ -52,11 +54,11 @@ class UNet(nn.Module):
         super().__init__()
         widths = [width << level for level in range(levels)]
         self.down = nn.ModuleList(
-            _double(before, after) for before, after in zip([3, *widths], widths, strict=False)
+            _double(before, after) for before, after in itertools.pairwise([3, *widths])
         )
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(deep, shallow, 2, stride=2)
-            for shallow, deep in zip(widths, widths[1:], strict=False)
+            for shallow, deep in itertools.pairwise(widths)
         )
         self.merge = nn.ModuleList(_double(2 * shallow, shallow) for shallow in widths[:-1])
         self.head = nn.Conv2d(width, 4, 1)

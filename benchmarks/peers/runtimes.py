@@ -18,7 +18,7 @@ import torch
 
 Arguments = tuple[torch.Tensor, ...]
 Call = Callable[[], Any]
-Make = Callable[[], tuple[torch.nn.Module, Arguments]]
+Make = Callable[[], torch.nn.Module]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,12 @@ class Peer:
 
 
 def _load_eager(_: Path, arguments: Arguments, make: Make, __: int) -> Call:
-    model, _ = make()
+    model = make()
     return lambda: model(*arguments)
 
 
 def _load_inductor(_: Path, arguments: Arguments, make: Make, __: int) -> Call:
-    compiled = torch.compile(make()[0])
+    compiled = torch.compile(make())
     return lambda: compiled(*arguments)
 
 
@@ -151,7 +151,10 @@ def _load_ours(folder: Path, arguments: Arguments, _: Make, threads: int) -> Cal
 
 
 def _load_ours_jit(_: Path, arguments: Arguments, make: Make, __: int) -> Call:
-    compiled = torch.compile(make()[0], backend="turbine_cpu", options={"freeze": True})
+    from shark_turbine.dynamo import turbine_cpu
+
+    # Not by name: where iree-turbine is installed as well, its backend of the same name may be found.
+    compiled = torch.compile(make(), backend=turbine_cpu, options={"freeze": True})
     return lambda: compiled(*arguments)
 
 
@@ -159,9 +162,7 @@ PEERS: dict[str, Peer] = {
     "eager": Peer("eager", ("torch",), None, _load_eager),
     "inductor": Peer("inductor", ("torch",), None, _load_inductor),
     "aoti": Peer("AOTInductor", ("torch",), _prepare_aoti, _load_aoti),
-    "ort": Peer(
-        "ONNX Runtime", ("onnxruntime", "onnx", "onnxscript"), _prepare_onnx, _load_onnx
-    ),
+    "ort": Peer("ONNX Runtime", ("onnxruntime", "onnx", "onnxscript"), _prepare_onnx, _load_onnx),
     "openvino": Peer("OpenVINO", ("openvino",), _prepare_openvino, _load_openvino),
     "iree-turbine": Peer(
         "iree-turbine", ("iree-turbine",), _prepare_iree_turbine, _load_iree_turbine

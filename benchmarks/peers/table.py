@@ -22,7 +22,7 @@ def show_case(found: Found) -> str:
         f"{cases.title(found['case'])}: {found['flops'] / 1e9:.2f} GFLOP, "
         f"{found['weight_bytes'] / 2**20:.1f} MiB of weights"
         + (f"; goal: {goal:.2f} × the best peer" if goal else ""),
-        f"  {'':<16} {'median ms':>10} {'min ms':>9} {'× best':>7} {'abs err':>8} {'rel err':>8} "
+        f"  {'':<16} {'median ms':>10} {'min ms':>9} {'cpu ms':>9} {'× best':>7} {'abs err':>8} {'rel err':>8} "
         f"{'prepare s':>9} {'load s':>7} {'MiB':>7} {'peak MiB':>9} {'preparing':>9}",
     ]
     best = best_peer(found)
@@ -38,6 +38,7 @@ def _row(row: Found, best: float | None) -> str:
     prepare = row.get("prepare_seconds", row["first_call_seconds"])
     return (
         f"{row['median_seconds'] * 1e3:10.3f} {row['min_seconds'] * 1e3:9.3f} "
+        f"{row['cpu_seconds'] * 1e3:9.3f} "
         f"{row['median_seconds'] / best if best else math.nan:7.2f} {row['absolute_error']:8.1e} "
         f"{row['relative_error']:8.1e} {prepare:9.1f} {row['load_seconds']:7.2f} "
         f"{_mebibytes(row.get('artifact_bytes'), 7)} {_mebibytes(row['run_peak_bytes'], 9)} "
@@ -89,7 +90,7 @@ def _cells(found: Found, names: list[str]) -> list[str]:
     mark = "" if reached is None or goal is None else " ✓" if reached <= goal else " ✗"
     return [
         cases.title(found["case"]),
-        *(_milliseconds(found["peers"][name]) for name in names),
+        *(milliseconds(found["peers"][name]) for name in names),
         PEERS[best[0]].title if best else "-",
         "-" if reached is None else f"{reached:.2f}",
         "-" if goal is None else f"{goal:.2f}{mark}",
@@ -97,7 +98,8 @@ def _cells(found: Found, names: list[str]) -> list[str]:
     ]
 
 
-def _milliseconds(row: Found) -> str:
+def milliseconds(row: Found) -> str:
+    """Return median and minimum of a peer, or why there are none."""
     if row["state"] != "ready":
         return row["state"]
     return f"{row['median_seconds'] * 1e3:.3g} ({row['min_seconds'] * 1e3:.3g})"
