@@ -26,8 +26,12 @@ class DecodeStep(nn.Module):
         self, token: torch.Tensor, position: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         cache = transformers.DynamicCache()
-        for layer in range(keys.shape[0]):
-            cache.update(keys[layer], values[layer], layer)
+        for past_keys, past_values in zip(keys, values, strict=True):
+            # `update` would join them to empty tensors, which not every converter takes.
+            layer = transformers.cache_utils.DynamicLayer()
+            layer.lazy_initialization(past_keys, past_values)
+            layer.keys, layer.values = past_keys, past_values
+            cache.layers.append(layer)
         logits = self.model(
             token, past_key_values=cache, position_ids=position, use_cache=True
         ).logits[:, -1]

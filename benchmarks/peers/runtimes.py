@@ -88,9 +88,12 @@ def _prepare_openvino(model: torch.nn.Module, arguments: Arguments, folder: Path
     import openvino
 
     # Without the shapes its model is for any, and slower.
-    converted = openvino.convert_model(
-        model, example_input=arguments, input=[tuple(each.shape) for each in arguments]
-    )
+    shapes = [tuple(each.shape) for each in arguments]
+    try:
+        converted = openvino.convert_model(model, example_input=arguments, input=shapes)
+    except Exception:
+        # Its tracer is the way that it documents first; it also reads what torch.export gives.
+        converted = openvino.convert_model(torch.export.export(model, arguments))
     # It would store weights in f16 otherwise.
     openvino.save_model(converted, folder / "model.xml", compress_to_fp16=False)
 
