@@ -166,16 +166,17 @@ def _take_turns(
     samples: dict[str, list[float]] = {peer: [] for peer in turns}
     busy: dict[str, list[float]] = {peer: [] for peer in turns}
     speeds: list[Found] = []
-    order = [*turns, "machine"]
     for _ in range(settings.rounds):
+        order = [*samples, "machine"]
         random.shuffle(order)
         for peer in order:
             answer = children[peer].ask(str(turns.get(peer, 2)))
             time.sleep(_PAUSE)
-            if "state" in answer:
-                raise RuntimeError(f"{peer}: {answer['reason']}")
             if peer == "machine":
                 speeds.append(answer)
+            elif "state" in answer:
+                found[peer].update(answer)
+                del samples[peer]
             else:
                 samples[peer] += answer["seconds"]
                 busy[peer] += answer["cpu_seconds"]
@@ -185,7 +186,8 @@ def _take_turns(
         found[peer]["min_seconds"] = min(seconds)
         found[peer]["cpu_seconds"] = statistics.median(busy[peer])
         found[peer]["calls"] = len(seconds)
-    return {key: max(speed[key] for speed in speeds) for key in speeds[0]}
+    keys = ("flops_per_second", "bytes_per_second")
+    return {key: max(speed[key] for speed in speeds) for key in keys}
 
 
 def _environment(folder: Path, threads: int) -> dict[str, str]:
