@@ -14,6 +14,7 @@ TESTS  ?= tests
 VENV  := .venv
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.shark-turbine-stamp
+PEERS := $(VENV)/.shark-turbine-peers-stamp
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo edge test check format docs bench constraints
@@ -48,12 +49,15 @@ format: $(STAMP)  ## apply what `make check` can mend by itself
 docs: $(STAMP)  ## check that every link inside the Markdown documents leads somewhere
 	$(BIN)/python -m pytest tests/house/test_documents.py
 
-bench: $(STAMP)  ## run the scripts of benchmarks/, one after the other
+bench: $(PEERS)  ## run the scripts of benchmarks/, one after the other, and the comparison with other runtimes
 	@for script in $(sort $(wildcard benchmarks/*.py)); do \
 	  echo "== $$script"; $(BIN)/python "$$script" || exit 1; \
-	done; echo "benchmarks run: $(words $(wildcard benchmarks/*.py))"
+	done
+	@for module in benchmarks.peers benchmarks.peers.scaling; do \
+	  echo "== $$module"; $(BIN)/python -m "$$module" || exit 1; \
+	done; echo "benchmarks run: $(words $(wildcard benchmarks/*.py)) scripts, 2 comparisons"
 
-constraints: $(STAMP)  ## write what is installed in .venv into constraints.txt
+constraints: $(PEERS)  ## write what is installed in .venv into constraints.txt
 	@{ sed -n '/^#/p' constraints.txt; \
 	   $(BIN)/python -m pip freeze --all --exclude pip --exclude shark-turbine \
 	   | sed 's/+[a-z0-9.]*$$//' | LC_ALL=C sort -f; } > constraints.txt.new
@@ -67,3 +71,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Installing the tested set into $(VENV): about 1 GB to download the first time, some minutes."
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[examples,test,check,torch-mlir]'
 	@touch $(STAMP)
+
+# The runtimes that ours is compared with.
+$(PEERS): $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[peers]'
+	@touch $(PEERS)
