@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shark_turbine.errors import CompileError
@@ -28,19 +28,23 @@ class Recipe:
         packs_external: whether external weights are packed when they are loaded: faster matrix
             products, for a second copy of the weights in memory.
         chooses: whether options are added by what is in the module, as `"auto"` does.
+        device: where `load` runs the artifact if it is not told: `local-sync`,
+            `local-task?threads=2`. None is every core.
     """
 
     name: str
     flags: tuple[str, ...] = ()
     packs_external: bool = False
     chooses: bool = False
+    device: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "flags", tuple(self.flags))
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest's form."""
-        return {"name": self.name, "flags": list(self.flags)}
+        device = {} if self.device is None else {"device": self.device}
+        return {"name": self.name, "flags": list(self.flags), **device}
 
     def __str__(self) -> str:
         return f"{self.name}: {' '.join(self.flags) or 'no options of its own'}"
@@ -114,7 +118,7 @@ def choose(recipe: Recipe, target: Target, facts: ModuleFacts) -> Recipe:
         flags += [_IM2COL]
     if facts.has_convolutions or (facts.has_products and has_weights):
         flags += [_PACKING]
-    return Recipe(recipe.name, tuple(flags))
+    return replace(recipe, flags=tuple(flags), packs_external=False, chooses=False)
 
 
 def cautious(recipe: Recipe) -> Recipe | None:
@@ -123,4 +127,6 @@ def cautious(recipe: Recipe) -> Recipe | None:
     It cannot tile some operands of dynamic sizes, and tiles of some shapes need too much stack.
     """
     flags = tuple(flag for flag in recipe.flags if flag != _PACKING)
-    return None if flags == recipe.flags else Recipe(f"{recipe.name}, unpacked", flags)
+    if flags == recipe.flags:
+        return None
+    return replace(recipe, name=f"{recipe.name}, unpacked", flags=flags)
