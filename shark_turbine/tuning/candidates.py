@@ -14,40 +14,34 @@ from .machines import LocalMachine
 _PACKING = "--iree-opt-data-tiling"
 _IM2COL = "--iree-global-opt-use-im2col-for-convs"
 
-# Options that each were the fastest for some model, see docs/tuning.md; what helped none is not here.
-_ANY = (
-    ("O2", "--iree-opt-level=O2"),
+# Options that made some model faster on llvm-cpu, and others slower; docs/tuning.md has the numbers,
+# and what helped none.
+_OPTIONS = (
+    ("peeled loops", "--iree-llvmcpu-vector-pproc-strategy=peel"),
+    ("large workgroups", "--iree-llvmcpu-distribution-size=128"),
+    ("small workgroups", "--iree-llvmcpu-distribution-size=32"),
     ("O3", "--iree-opt-level=O3"),
 )
-_PRODUCTS = ()
-_CONVOLUTIONS = ()
 
 
 def candidates(
     baseline: Recipe, facts: ModuleFacts, target: Target, machine: LocalMachine
 ) -> list[Recipe]:
     """Return recipes that each differ from the baseline in one thing, the likeliest to win first."""
-    found: list[Recipe] = [
-        Recipe(
-            device.partition("?")[0] if "?" not in device else device.partition("?")[2],
-            baseline.flags,
-            device=device,
-        )
+    found = [
+        Recipe(device.removeprefix("local-task?"), baseline.flags, device=device)
         for device in devices(machine.cores)
     ]
     if CPU_BACKEND not in target.backends:
         return distinct(baseline, found)
-    toggled = [("packed", _PACKING)]
+    if facts.has_products or facts.has_convolutions:
+        found.append(_toggled(baseline, "packed", _PACKING))
     if facts.has_convolutions:
-        toggled.append(("im2col", _IM2COL))
-    for name, flag in toggled:
-        found.append(_toggled(baseline, name, flag))
-    added = [*_ANY]
-    if facts.has_products:
-        added += _PRODUCTS
-    if facts.has_convolutions:
-        added += _CONVOLUTIONS
-    found += [Recipe(name, tuple(merge_flags(baseline.flags, [flag]))) for name, flag in added]
+        found.append(_toggled(baseline, "im2col", _IM2COL))
+    for name, flag in _OPTIONS:
+        found.append(
+            Recipe(name, tuple(merge_flags(baseline.flags, [flag])), device=baseline.device)
+        )
     return distinct(baseline, found)
 
 

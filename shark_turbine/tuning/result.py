@@ -112,14 +112,15 @@ class TuningResult:
         return "\n".join(lines)
 
 
+def rank(trial: Trial) -> tuple[bool, float, str]:
+    """Return what sorts trials: the fastest first, at the end those that are out."""
+    ratio = trial.best_ratio
+    return trial.state != "measured", 0.0 if ratio is None else ratio, trial.name
+
+
 def rows(trials: Sequence[Trial], winner: Trial | None) -> list[tuple[str, ...]]:
     """Return the cells of trials on one CPU: the baseline, then the fastest first."""
-
-    def order(trial: Trial) -> tuple[bool, float]:
-        ratio = trial.best_ratio
-        return trial.state != "measured", ratio if ratio is not None else 0.0
-
-    sorted_trials = [*trials[:1], *sorted(trials[1:], key=order)]
+    sorted_trials = [*trials[:1], *sorted(trials[1:], key=rank)]
     return [row(trial, is_winner=trial == winner) for trial in sorted_trials]
 
 

@@ -18,7 +18,7 @@ from .candidates import combined, distinct
 from .machines import this_machine
 from .memory import Memory, candidate_key
 from .progress import Progress, count, shown
-from .result import Trial, TuningResult
+from .result import Trial, TuningResult, rank
 from .trial import Candidate, Job, Limits, Outcome, run_trial
 
 # Of the budget; the rest is for the last comparison.
@@ -121,7 +121,8 @@ class _Search:
         trials: list[Trial] = []
         for cpu in cpus:
             known = self._trials[cpu]
-            trials += sorted(known.values(), key=lambda trial: trial != known.get(base))
+            others = [trial for key, trial in known.items() if key != base]
+            trials += [*([known[base]] if base in known else []), *sorted(others, key=rank)]
         return TuningResult(
             tuple(trials),
             winners,

@@ -18,7 +18,7 @@ def test_an_error_is_relative_to_the_largest_element():
     error, reason = of(moved, X)
     assert 2.4e-4 < error < 2.6e-4
     assert reason is None
-    assert of(moved, X, tolerance=1e-4)[1].startswith("off by 2.5e-04")
+    assert "off by 2.5e-04" in str(of(moved, X, tolerance=1e-4)[1])
 
 
 def test_infinities_and_nans_stay_where_they_are():
@@ -39,7 +39,7 @@ def test_kinds_and_counts_must_be_equal():
     assert of(X.half(), X)[1] == "float16[4] instead of float32[4]"
     assert of(X[:2], X)[1] == "float32[2] instead of float32[4]"
     assert difference([[(X, X)]], [[(X,)]], None)[1] == "2 results instead of 1"
-    assert difference([[(X, X[:1])]], [[(X, X)]], None)[1].startswith("result 1: ")
+    assert "result 1: " in str(difference([[(X, X[:1])]], [[(X, X)]], None)[1])
 
 
 def test_numbers_and_none_are_compared_too():
