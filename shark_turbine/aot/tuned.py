@@ -71,7 +71,7 @@ class Tunable:
         program = self._program_key()
         memory = Memory(_key(program, [call for call, _ in calls]), program)
         if given.fresh:
-            memory.forget(machine.cpu)
+            memory.forget()
         limits = tuning.Limits(given.trial_timeout, given.trial_timeout, given.measure)
         with TemporaryDirectory(prefix="shark_turbine-") as folder:
             job, reference = self._job(given, calls, limits, folder)

@@ -10,17 +10,25 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from shark_turbine import __version__
 from shark_turbine.compiler.cache_key import machine
+from shark_turbine.versions import installed
+
+_PACKAGES = ("torch", "iree-base-compiler", "iree-base-runtime")
 
 
 @dataclass(frozen=True, slots=True)
 class LocalMachine:
-    """A machine: `cpu` is equal for machines with equal CPUs and as many cores that may be used."""
+    """A machine: `cpu` is equal for machines with equal CPUs and as many cores that may be used.
+
+    `versions` are those of the packages that have a say in what is measured.
+    """
 
     cpu: str
     cores: int
     model: str
     host: str
+    versions: tuple[str, ...]
 
     def __str__(self) -> str:
         return f"{self.model}, {self.cores} cores"
@@ -31,7 +39,14 @@ def this_machine() -> LocalMachine:
     """Return the machine that this process runs on."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cores = cores or 1
-    return LocalMachine(f"{machine()[:24]}-{cores}", cores, _model(), socket.gethostname())
+    versions = tuple(f"{name} {installed(name)}" for name in _PACKAGES)
+    return LocalMachine(
+        f"{machine()[:24]}-{cores}",
+        cores,
+        _model(),
+        socket.gethostname(),
+        (f"shark-turbine {__version__}", *versions),
+    )
 
 
 def _model() -> str:

@@ -56,10 +56,9 @@ class Memory:
         remember(self._name, {f"/{_WINNER}/{trial.cpu}": trial.to_json()})
         remember(_of_program(self._program), {trial.cpu: self._key})
 
-    def forget(self, cpu: str) -> None:
-        """Forget what was measured on a CPU."""
-        gone = [key for key in remembered(self._name) if cpu in key]
-        remember(self._name, dict.fromkeys(gone))
+    def forget(self) -> None:
+        """Forget what was measured, and who won."""
+        remember(self._name, dict.fromkeys(remembered(self._name)))
 
 
 def recall_winner(program: str, key: str | None, cpu: str) -> Trial | None:

@@ -15,7 +15,7 @@ from shark_turbine.compiler import Recipe
 from shark_turbine.errors import TuningError
 
 from .candidates import combined, distinct
-from .machines import this_machine
+from .machines import LocalMachine, this_machine
 from .memory import Memory, candidate_key
 from .progress import Progress, count, shown
 from .result import Trial, TuningResult, rank
@@ -230,6 +230,8 @@ class _Search:
 
     def _add(self, recipe: Recipe, outcome: Outcome) -> None:
         machine, found = outcome.machine, outcome.candidates[-1]
+        if machine.versions != this_machine().versions:
+            raise _other_versions(machine, self._plan.where)
         if recipe == self._plan.baseline and found.state != "measured":
             raise self._no_baseline(found)
         if machine.cpu not in self._trials:
@@ -302,7 +304,9 @@ class _Search:
                     winner = trial
         if winner is not None:
             self._winners[cpu] = winner
-            plan.memory.keep_winner(winner)
+            # Where the budget ended early, others may still beat the baseline.
+            if self._is_complete or winner.confirmed is not None:
+                plan.memory.keep_winner(winner)
 
     def _compare(self, cpu: str, recipes: Sequence[Recipe]) -> Outcome | None:
         plan = self._plan
@@ -353,3 +357,13 @@ def _outcome(future: Future[Outcome]) -> Outcome:
             expected="workers with the same versions of shark_turbine, torch and IREE, and enough memory",
             fix="try again, and the search goes on; or tune on this machine, without executor=",
         ) from error
+
+
+def _other_versions(machine: LocalMachine, where: str) -> TuningError:
+    return TuningError(
+        f"the worker on {machine.host} has other versions, whose measurements say nothing here",
+        where=where,
+        got=", ".join(machine.versions),
+        expected=", ".join(this_machine().versions),
+        fix="install the same versions there",
+    )

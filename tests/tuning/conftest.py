@@ -14,7 +14,7 @@ import pytest
 
 from shark_turbine.compiler import Recipe
 from shark_turbine.tuning import Job, Limits, Memory, Outcome, Plan
-from shark_turbine.tuning.machines import LocalMachine
+from shark_turbine.tuning.machines import LocalMachine, this_machine
 from shark_turbine.tuning.trial import Candidate
 
 BASELINE = Recipe("auto", ("--packed",))
@@ -39,13 +39,14 @@ class Machines:
     def __init__(self, answers: Mapping[str, Callable[[str], Candidate]]) -> None:
         self._answers = answers
         self._turns: Iterator[str] = cycle(answers)
+        self.versions = this_machine().versions
         self.sent: list[tuple[str, tuple[str, ...]]] = []
 
     def submit(
         self, _: Any, job: Job, recipes: Sequence[Recipe], limits: Limits, cpu: str | None = None
     ) -> Future[Outcome]:
         here = next(self._turns)
-        machine = LocalMachine(here, 2, f"model {here}", f"host {here}")
+        machine = LocalMachine(here, 2, f"model {here}", f"host {here}", self.versions)
         names = tuple(recipe.name for recipe in recipes)
         self.sent.append((here, names))
         future: Future[Outcome] = Future()

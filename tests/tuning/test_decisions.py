@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from concurrent.futures import Future
 
 import pytest
@@ -108,6 +110,14 @@ def test_a_lost_worker_is_an_error_and_what_was_measured_is_kept() -> None:
     assert [trial.name for trial in plan(None, []).memory.trials("A").values()] == ["auto", "fast"]
 
 
+def test_a_worker_with_other_versions_is_refused() -> None:
+    machines = Machines({"A": lambda name: measured(0.5)})
+    machines.versions = ("torch 1.0",)
+    with pytest.raises(TuningError, match=r"worker on host A has other versions") as caught:
+        tuning.search(plan(machines, [FAST]), progress=False)
+    assert "got:      torch 1.0" in str(caught.value)
+
+
 def test_without_budget_for_more_the_baseline_stays() -> None:
     machines = Machines({"A": lambda name: measured(0.5)})
     result = tuning.search(plan(machines, [FAST], budget=1e-9), progress=False)
@@ -132,7 +142,7 @@ def test_changes_that_help_are_tried_together() -> None:
 
 
 def test_candidates_follow_from_the_module_and_the_machine() -> None:
-    machine = tuning.LocalMachine("cpu", 8, "model", "host")
+    machine = tuning.LocalMachine("cpu", 8, "model", "host", ())
     plain = tuning.candidates(BASELINE, ModuleFacts(), Target(), machine)
     convolutions = tuning.candidates(
         BASELINE, ModuleFacts(has_convolutions=True, has_products=True), Target(), machine
@@ -143,3 +153,30 @@ def test_candidates_follow_from_the_module_and_the_machine() -> None:
     assert all(one.device is not None for one in vmvx)
     kinds = {(one.flags, one.device) for one in [*convolutions, BASELINE]}
     assert len(kinds) == len(convolutions) + 1
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [
+        (io.StringIO(), "tune: fast (--fast): 5 ms, 0.50 of the baseline, measured\n"),
+        (Terminal(), "candidate"),
+    ],
+)
+def test_progress_is_a_table_on_a_terminal_and_lines_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, expected: str
+) -> None:
+    machines = Machines({"A": lambda name: measured(0.5)})
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("COLUMNS", "160")
+    tuning.search(plan(machines, [FAST]), progress=True)
+    assert expected in stream.getvalue()
+    assert "fast" in stream.getvalue()
+    quiet = type(stream)()
+    monkeypatch.setattr(sys, "stderr", quiet)
+    tuning.search(plan(machines, [FAST]), progress=False)
+    assert not quiet.getvalue()

@@ -96,16 +96,18 @@ def test_the_fastest_right_candidate_wins(output, model, arguments):
 
 
 def test_a_budget_ends_the_search_and_a_second_call_goes_on(output, arguments):
-    args, kwargs = arguments
-    kwargs = {"scale": kwargs["scale"] * 2}
-    first = output.tune(args, kwargs, candidates=[SYNC], budget=0.01, fresh=True, **QUICK)
+    """The budget is spent after the baseline, which has all the time that it needs."""
+    vmfb = output.compile(tune=0.01)
+    assert vmfb.manifest["recipe"] == {"name": "tuned, auto", "flags": []}
+    first = output.tune(candidates=[SYNC], budget=0.01, **QUICK)
     assert [trial.name for trial in first.trials] == ["auto"]
     assert not first.is_complete
     assert first.recipe.name == "tuned, auto"
-    second = output.tune(args, kwargs, candidates=[SYNC], **QUICK)
+    second = output.tune(*arguments, candidates=[SYNC], **QUICK)
     assert second.trials[0] == first.trials[0]
     assert [trial.name for trial in second.trials] == ["auto", "one thread"]
     assert second.is_complete
+    assert output.compile(tune=True).manifest["recipe"]["name"] == "tuned, one thread"
 
 
 INTERRUPTED = """
