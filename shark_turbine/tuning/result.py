@@ -11,6 +11,9 @@ from shark_turbine.compiler import Recipe
 
 State = Literal["measured", "wrong", "refused", "crashed", "timed out", "failed"]
 
+# From this share of the cores on others are felt.
+_BUSY = 0.5
+
 _HEADERS = ("candidate", "options", "compile s", "time ms", "ratio", "error", "state")
 
 
@@ -68,6 +71,7 @@ class TuningResult:
         is_complete: whether every candidate was tried; a second call goes on where this one stopped.
         is_interrupted: whether Ctrl-C ended it.
         seconds: how long it took.
+        load: how many processes were running on this machine when it began, on average.
     """
 
     trials: tuple[Trial, ...]
@@ -77,6 +81,7 @@ class TuningResult:
     is_complete: bool
     is_interrupted: bool
     seconds: float
+    load: float = 0.0
 
     @property
     def winner(self) -> Trial | None:
@@ -109,6 +114,12 @@ class TuningResult:
             "interrupted" if self.is_interrupted else "complete" if self.is_complete else "stopped"
         )
         lines.append(f"{end} after {self.seconds:.0f} s: {len(self.trials)} candidates tried")
+        cores = int(self.cpu.rpartition("-")[2])
+        if self.load > _BUSY * cores:
+            lines.append(
+                f"the machine was busy (load {self.load:.1f} on {cores} cores), which favours "
+                "fewer threads: tune(fresh=True) measures again"
+            )
         return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future, as_completed
@@ -95,6 +96,8 @@ class _Search:
         self._fresh: set[str] = set()
         self._is_complete = False
         self._has_gaps = False
+        # Trials of this process count in it too, so it is asked before.
+        self._load = os.getloadavg()[0] if plan.executor is None else 0.0
         if plan.executor is None:
             self._recall(self._here)
 
@@ -131,6 +134,7 @@ class _Search:
             self._is_complete and not interrupted,
             interrupted,
             time.monotonic() - self._start,
+            self._load,
         )
 
     def _recall(self, cpu: str) -> None:
@@ -294,6 +298,11 @@ class _Search:
             self._view.starts(f"{count(best)} and the baseline, once more")
             outcome = self._compare(cpu, [plan.baseline, *recipes])
             compared = outcome.candidates[1:] if outcome is not None else ()
+            if winner is not None and outcome is not None:
+                # So that the times of the table belong together, as its ratios do.
+                now = outcome.candidates[0].milliseconds or winner.milliseconds
+                winner = replace(winner, milliseconds=now)
+                self._keep(plan.baseline, winner)
             for recipe, trial, again in zip(recipes, best, compared, strict=False):
                 if again.ratio is None or again.wins is None:
                     continue

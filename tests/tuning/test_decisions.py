@@ -42,6 +42,13 @@ def test_the_fastest_right_candidate_wins_and_is_remembered() -> None:
     assert tuning.recall_winner(plan(None, []).memory._program, None, "A") == winner
 
 
+def test_the_table_says_that_the_machine_was_busy() -> None:
+    quiet = tuning.TuningResult((), {}, "cpu-2", "eager", True, False, 1.0, load=0.1)
+    assert "busy" not in str(quiet)
+    busy = tuning.TuningResult((), {}, "cpu-2", "eager", True, False, 1.0, load=7.5)
+    assert "busy (load 7.5 on 2 cores)" in str(busy)
+
+
 def test_a_candidate_that_was_lucky_once_does_not_win() -> None:
     machines = Machines({"A": lambda name: measured(0.99 if name.endswith("!") else 0.7)})
     result = tuning.search(plan(machines, [FAST]), progress=False)
