@@ -225,6 +225,10 @@ class CompileError(TurbineError, RuntimeError):
         super().__init__(what, where=where, location=location, got=got, expected=expected, fix=fix)
 
 
+class TuningError(TurbineError, RuntimeError):
+    """A program cannot be tuned: it does not run here, or its results cannot be compared."""
+
+
 class SaveError(TurbineError, OSError):
     """A file cannot be written where it should go; what was there before is untouched."""
 

@@ -19,6 +19,7 @@ from .emit import describe_state, run_import, verify, with_accessors
 from .external import describe_parameters, parameter_values
 from .fx_programs import FxPrograms, spec_of_fx_programs
 from .trace.torch_export import export_module
+from .tunable_output import TunableOutput
 from .weights import (
     NameMapper,
     WeightOptions,
@@ -39,11 +40,13 @@ class Session:
         self.flags = (*self.flags, *flags)
 
 
-class ExportOutput:
+class ExportOutput(TunableOutput):
     """An exported program: one MLIR module, ready to be read, saved or compiled."""
 
-    def __init__(self, compiled_module: CompiledModule) -> None:
-        self.compiled_module = compiled_module
+    def __init__(
+        self, compiled_module: CompiledModule, eager: Callable[..., Any] | None = None
+    ) -> None:
+        super().__init__(compiled_module, eager)
         self.session = Session()
 
     @property
@@ -127,6 +130,7 @@ class ExportOutput:
         lowering: compiler.Lowering = "iree",
         cache: bool = True,
         hash_parameters: bool = True,
+        tune: bool | float = False,
     ) -> compiler.Vmfb:
         """Compile to a vmfb that runs without PyTorch and without Python.
 
@@ -155,16 +159,18 @@ class ExportOutput:
             hash_parameters: note a hash of each external parameter in the vmfb, which `load`
                 compares with what it is given. It is computed beside the compilation, by all cores,
                 at some gigabytes a second each.
+            tune: use the recipe that `tune` found to be the fastest for this program on this CPU.
+                Where none is remembered, tune with the example arguments of the export, for at most
+                ten minutes, or so many seconds as are given here. `recipe` is then what others have
+                to beat.
 
         Returns:
             The vmfb. `map_memory()` of it is what `VmModule.wrap_buffer` takes.
 
         Raises:
             CompileError: the compiler refused, crashed or took too long; `.diagnostics` say why.
+            TuningError: `tune` is set, and the program cannot be tuned here.
         """
-        program = CompiledModule.get_program(self.compiled_module)
-        state = describe_state(CompiledModule.get_spec(self.compiled_module), program)
-        module, state = with_accessors(self.mlir_module, state)
         options: dict[str, Any] = {
             "target_backends": target_backends,
             "target_cpu": target_cpu,
@@ -172,20 +178,35 @@ class ExportOutput:
             "target_triple": target_triple,
             "target": target,
             "recipe": recipe,
-            "flags": (*self.session.flags, *flags),
+            "flags": flags,
             "timeout": timeout,
             "strip_contracts": strip_contracts,
             "lowering": lowering,
-            "signatures": [procedure.signature for procedure in program.procedures],
-            "name": CompiledModule.get_spec(self.compiled_module).label,
-            "stateful": program.is_stateful,
-            "state": state,
-            "preserves_inputs": True,
-            "parameters": describe_parameters(program, with_hashes=hash_parameters),
         }
+        module, options = self._described(options, with_hashes=hash_parameters)
+        if tune is not False:
+            options |= self._tuned(module, options, tune)
         if not cache:
             return compiler.compile(module, save_to=save_to, **options)
         return compiler.compile_cached(module, save_to=save_to, **options)[0]
+
+    def _described(
+        self, options: dict[str, Any], *, with_hashes: bool
+    ) -> tuple[Any, dict[str, Any]]:
+        """Return the module that is compiled, and options with what its manifest says."""
+        program = CompiledModule.get_program(self.compiled_module)
+        spec = CompiledModule.get_spec(self.compiled_module)
+        module, state = with_accessors(self.mlir_module, describe_state(spec, program))
+        return module, {
+            **options,
+            "flags": (*self.session.flags, *options["flags"]),
+            "signatures": [procedure.signature for procedure in program.procedures],
+            "name": spec.label,
+            "stateful": program.is_stateful,
+            "state": state,
+            "preserves_inputs": True,
+            "parameters": describe_parameters(program, with_hashes=with_hashes),
+        }
 
 
 Table = Mapping[Any, Callable[..., Any]]
@@ -295,7 +316,8 @@ def export(
         dim_names=names,
         external=external_weights(program, mdl, options),
     )
-    return ExportOutput(CompiledModule.from_spec(spec))
+    eager = None if isinstance(mdl, torch.export.ExportedProgram) else mdl
+    return ExportOutput(CompiledModule.from_spec(spec), eager)
 
 
 def _label(mdl: Any) -> str:

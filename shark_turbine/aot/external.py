@@ -71,7 +71,7 @@ def parameter_values(program: Program, scope: str | None) -> dict[str, torch.Ten
             else f"scope={scopes[0]!r}",
         )
     wanted = [key for name, key in parameters if name == chosen]
-    unknown = [key for key in wanted if not _is_known(values.get((chosen, key)))]
+    unknown = [key for key in wanted if not is_known(values.get((chosen, key)))]
     if unknown:
         problems = [f"no value: {key!r}, {parameters[chosen, key]}" for key in unknown]
         raise ParameterError(
@@ -125,7 +125,7 @@ def _hashes(values: Mapping[Place, Any]) -> dict[Place, str]:
     live = {
         place: value
         for place, value in values.items()
-        if isinstance(value, torch.Tensor) and _is_known(value)
+        if isinstance(value, torch.Tensor) and is_known(value)
     }
     names = {f"{number}": place for number, place in enumerate(live)}
     hashed = hash_tensors({name: live[place] for name, place in names.items()})
@@ -135,7 +135,8 @@ def _hashes(values: Mapping[Place, Any]) -> dict[Place, str]:
     }
 
 
-def _is_known(value: Any) -> bool:
+def is_known(value: Any) -> bool:
+    """Say whether the value of a parameter is in memory or in a file."""
     if isinstance(value, StoredTensor):
         return value.dtype is not None
     return isinstance(value, torch.Tensor) and value.device.type != "meta" and _is_real(value)

@@ -84,6 +84,11 @@ def key_of(module: Any, options: Options, found: ModuleFacts | None = None) -> t
     return key, is_complete and not any(map(_reaches_out, (*recipe.flags, *options.flags)))
 
 
+def program_digest(module: Any) -> str:
+    """Return a checksum of a module's operations and weights, whatever lines they come from."""
+    return _digest(module)[0]
+
+
 def _digest(module: Any) -> tuple[str, bool]:
     """Return the checksum of a module without its locations, and whether it names object files."""
     # Weights are shared with the clone. `ip=False`: it is not to appear where the caller inserts.

@@ -31,6 +31,8 @@ class Recipe:
         packs_external: whether external weights are packed when they are loaded: faster matrix
             products, for a second copy of the weights in memory.
         chooses: whether options are added by what is in the module, as `"auto"` does.
+        device: where `load` runs the artifact if it is not told: `local-sync`,
+            `local-task?threads=2`. None is every core.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Recipe:
     rewrites: tuple[str, ...] = ()
     packs_external: bool = False
     chooses: bool = False
+    device: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "flags", tuple(self.flags))
@@ -54,7 +57,10 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest's form."""
-        return {"name": self.name, "flags": list(self.flags), "rewrites": list(self.rewrites)}
+        device = {} if self.device is None else {"device": self.device}
+        return {
+            "name": self.name, "flags": list(self.flags), "rewrites": list(self.rewrites), **device
+        }  # fmt: skip
 
     def __str__(self) -> str:
         words = " ".join((*self.rewrites, *self.flags))
@@ -131,7 +137,9 @@ def choose(recipe: Recipe, target: Target, facts: ModuleFacts) -> Recipe:
     if facts.has_convolutions or (facts.has_products and has_weights):
         flags += [_PACKING]
     rewrites = tuple(REWRITES) if facts.has_convolutions else ()
-    return replace(recipe, flags=tuple(flags), rewrites=rewrites)
+    return replace(
+        recipe, flags=tuple(flags), rewrites=rewrites, packs_external=False, chooses=False
+    )
 
 
 def cautious(recipe: Recipe) -> list[Recipe]:
