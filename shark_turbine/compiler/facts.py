@@ -11,6 +11,7 @@ from typing import Any
 from shark_turbine import ir
 
 from .probing import operator_name, walk
+from .rewrites import is_rewritable
 
 # The torch pipeline computes these in f64 inside: as f32, long reductions come out wrong, and random
 # numbers reach 1. Measured by a walk over PyTorch's operator samples.
@@ -30,13 +31,14 @@ class ModuleFacts:
     """What about a module decides how it is compiled.
 
     `stored_weights` are elements of large immutable tensors in the module; `external_weights` of all
-    that are attached when it is loaded.
+    that are attached when it is loaded. Convolutions are others where no rewrite can read them.
     """
 
     name: str | None = None
     needs_f64: bool = False
     has_products: bool = False
     has_convolutions: bool = False
+    has_other_convolutions: bool = False
     stored_weights: int = 0
     external_weights: int = 0
 
@@ -44,13 +46,15 @@ class ModuleFacts:
 def facts(module: Any) -> ModuleFacts:
     """Look through a module once."""
     named = "sym_name" in module.operation.attributes
-    needs_f64 = has_products = has_convolutions = False
+    needs_f64 = has_products = has_convolutions = has_others = False
     stored = external = 0
     for operation in walk(module.operation):
         name = operator_name(operation)
         needs_f64 = needs_f64 or _needs_f64(operation, name)
         has_products = has_products or bool(_PRODUCTS.match(name))
-        has_convolutions = has_convolutions or bool(_CONVOLUTIONS.match(name))
+        if _CONVOLUTIONS.match(name):
+            has_convolutions = True
+            has_others = has_others or not is_rewritable(operation)
         if name == "util.global" and "is_mutable" not in operation.attributes:
             count = _elements(operation.attributes["type"])
             if _is_external(operation):
@@ -65,6 +69,7 @@ def facts(module: Any) -> ModuleFacts:
         needs_f64=needs_f64,
         has_products=has_products,
         has_convolutions=has_convolutions,
+        has_other_convolutions=has_others,
         stored_weights=stored,
         external_weights=external,
     )

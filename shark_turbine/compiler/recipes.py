@@ -131,12 +131,15 @@ def choose(recipe: Recipe, target: Target, facts: ModuleFacts) -> Recipe:
         return recipe
     flags = list(recipe.flags)
     has_weights = facts.stored_weights or (recipe.packs_external and facts.external_weights)
-    if facts.has_convolutions:
-        # Those that no rewrite takes.
+    rewrites: tuple[str, ...] = ()
+    if facts.has_other_convolutions:
+        # An option for the whole module: the compiler's own code for the others would go as well.
         flags += [_IM2COL]
+        rewrites = ("depthwise-as-sums", "convolutions-as-products")
+    elif facts.has_convolutions:
+        rewrites = ("depthwise-as-sums", "narrow-as-products")
     if facts.has_convolutions or (facts.has_products and has_weights):
         flags += [_PACKING]
-    rewrites = tuple(REWRITES) if facts.has_convolutions else ()
     return replace(
         recipe, flags=tuple(flags), rewrites=rewrites, packs_external=False, chooses=False
     )
@@ -149,6 +152,7 @@ def cautious(recipe: Recipe) -> list[Recipe]:
     """
     flags = tuple(flag for flag in recipe.flags if flag != _PACKING)
     unpacked = replace(recipe, name=f"{recipe.name}, unpacked", flags=flags)
-    plain = replace(unpacked, name=f"{recipe.name}, plain", rewrites=())
+    im2col = () if _IM2COL in flags else (_IM2COL,)
+    plain = replace(unpacked, name=f"{recipe.name}, plain", flags=(*flags, *im2col), rewrites=())
     milder = [] if flags == recipe.flags else [unpacked]
     return [*milder, plain] if recipe.rewrites else milder

@@ -114,7 +114,8 @@ def test_a_lost_worker_is_an_error_and_what_was_measured_is_kept() -> None:
 
     with pytest.raises(TuningError, match=r"ConnectionError: gone"):
         tuning.search(plan(Lost({"A": lambda name: measured(0.5)}), [FAST, SLOW]), progress=False)
-    assert [trial.name for trial in plan(None, []).memory.trials("A").values()] == ["auto", "fast"]
+    kept = plan(None, []).memory.trials("A").values()
+    assert {trial.name for trial in kept} == {"auto", "fast"}
 
 
 def test_a_worker_with_other_versions_is_refused() -> None:

@@ -76,6 +76,7 @@ def test_the_fastest_right_candidate_wins(output, model, arguments):
 
     vmfb = output.compile(tune=True)
     assert vmfb.manifest["recipe"] == {
+        "rewrites": [],
         "name": "tuned, one thread", "flags": [], "device": "local-sync",
     }  # fmt: skip
     loaded = runtime.load(vmfb)
@@ -98,7 +99,9 @@ def test_the_fastest_right_candidate_wins(output, model, arguments):
 def test_a_budget_ends_the_search_and_a_second_call_goes_on(output, arguments):
     """The budget is spent after the baseline, which has all the time that it needs."""
     vmfb = output.compile(tune=0.01)
-    assert vmfb.manifest["recipe"] == {"name": "tuned, auto", "flags": []}
+    assert vmfb.manifest["recipe"] == {
+        "name": "tuned, auto", "flags": [], "rewrites": []
+    }  # fmt: skip
     first = output.tune(candidates=[SYNC], budget=0.01, **QUICK)
     assert [trial.name for trial in first.trials] == ["auto"]
     assert not first.is_complete

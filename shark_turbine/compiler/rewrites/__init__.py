@@ -13,7 +13,13 @@ from typing import Any
 
 from shark_turbine.compiler.probing import walk
 
-from .convolutions import OPERATORS, dense_as_products, depthwise_as_sums
+from .convolutions import (
+    OPERATORS,
+    dense_as_products,
+    depthwise_as_sums,
+    is_readable,
+    narrow_as_products,
+)
 from .writer import Writer
 
 # A rule writes operations in front of one, and returns the value to use instead; None leaves it alone.
@@ -29,8 +35,9 @@ class Rewrite:
 
 
 REWRITES: dict[str, Rewrite] = {
-    "convolutions-as-products": Rewrite(OPERATORS, dense_as_products),
     "depthwise-as-sums": Rewrite(OPERATORS, depthwise_as_sums),
+    "narrow-as-products": Rewrite(OPERATORS, narrow_as_products),
+    "convolutions-as-products": Rewrite(OPERATORS, dense_as_products),
 }
 
 
@@ -49,6 +56,11 @@ def rewrite(module: Any, names: Sequence[str]) -> Any:
             if operation.name in each.operators and _apply(each.rule, operation):
                 break
     return copy
+
+
+def is_rewritable(operation: Any) -> bool:
+    """Say whether the rewrites can read a convolution."""
+    return operation.name in OPERATORS and is_readable(operation)
 
 
 def _apply(rule: Rule, operation: Any) -> bool:
