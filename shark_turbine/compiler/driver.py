@@ -22,7 +22,9 @@ from shark_turbine.files import check_target, new_file
 from shark_turbine.signature import FunctionSignature, StateEntry
 
 from . import failures, inputs, large_child
+from .dispatch_map import append_map, dispatch_map, dump_flags, dumped, phases_folder
 from .facts import ModuleFacts, facts
+from .marks import marked
 from .options import (
     DEFAULT_TIMEOUT,
     DescribeParameters,
@@ -150,9 +152,12 @@ def build(
     recipe = recipe_of(options, target, found)
     with new_file(path) as (output, publish), ThreadPoolExecutor(1) as pool:
         described = None if options.parameters is None else pool.submit(options.parameters)
-        recipe = _run_recipe(module, options, target, found, recipe, output)
+        recipe, printed = _run_recipe(module, options, target, found, recipe, output)
+        dispatches = dispatch_map(printed, module, found.constant_bytes)
         parameters = None if described is None else described.result()
         append_manifest(output, _manifest(options, resolved, found.name, recipe, parameters))
+        if dispatches is not None:
+            append_map(output, dispatches)
         publish()
         return Vmfb.from_file(output, path)
 
@@ -187,14 +192,18 @@ def _run_recipe(
     found: ModuleFacts,
     recipe: Recipe,
     output: IO[bytes],
-) -> Recipe:
-    """Compile by a recipe, and where it is too daring by a more cautious one; return the one that did."""
+) -> tuple[Recipe, str | None]:
+    """Compile by a recipe, and where it is too daring by a more cautious one.
+
+    Returns:
+        The recipe that did, and what the compiler wrote about the module on its way.
+    """
     name = options.name or found.name
     milder = cautious(recipe)
     try:
         flags = compiler_flags(options, target, found, recipe)
         # Who is to blame is asked only where no other recipe is left.
-        _run_compiler(
+        printed = _run_compiler(
             module, flags, replace(options, diagnose=options.diagnose and not milder), output, name
         )
     except CompileError as error:
@@ -203,22 +212,24 @@ def _run_recipe(
         log.info("%s: does not compile with recipe %s; trying %s", name, recipe, milder)
         output.seek(0)
         output.truncate()
-        _run_compiler(module, compiler_flags(options, target, found, milder), options, output, name)
-        return milder
-    return recipe
+        flags = compiler_flags(options, target, found, milder)
+        return milder, _run_compiler(module, flags, options, output, name)
+    return recipe, printed
 
 
 def _run_compiler(
     module: Any, flags: Sequence[str], options: Options, output: IO[bytes], name: str | None
-) -> None:
+) -> str | None:
     # The compiler leaves its object files behind when it dies.
-    with inputs.as_file(module) as source, TemporaryDirectory(prefix="shark_turbine-") as scratch:
+    with inputs.as_file(marked(module)) as source, TemporaryDirectory(prefix="shark_turbine-") as scratch:
         files = (source.fileno(), output.fileno())
 
         def run(command: Sequence[str]) -> ToolResult:
             return run_tool(command, keep_open=files, timeout=options.timeout, scratch=scratch)
 
         source_path, output_path = (f"/dev/fd/{descriptor}" for descriptor in files)
+        phases = phases_folder(scratch)
+        flags = [*flags, *dump_flags(phases, flags)]
         is_large = os.fstat(files[0]).st_size >= LARGE_MODULE
         try:
             result = None
@@ -230,8 +241,10 @@ def _run_compiler(
                 result = run([find_tool("iree-compile"), *flags, source_path, "-o", output_path])
         except TimeoutError as error:
             raise failures.took_too_long(name, options.timeout) from error
+        printed = dumped(phases)
     if result.status != 0:
         raise failures.explain(result, name, module if options.diagnose else None)
+    return printed
 
 
 @cache
