@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Numbers and tables as people read them; what is unknown is a dash."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+UNKNOWN = "–"
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.3f}"
+
+
+def percent(share: float | None) -> str:
+    return UNKNOWN if share is None else f"{share * 100:.1f} %"
+
+
+def rate(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.1f}"
+
+
+def count(value: float) -> str:
+    return f"{value:g}"
+
+
+def size(nbytes: float) -> str:
+    """Return bytes in the largest unit that leaves a number of one or more."""
+    for unit in ("B", "KiB", "MiB"):
+        if nbytes < 1024:
+            return f"{nbytes:.0f} {unit}" if unit == "B" else f"{nbytes:.1f} {unit}"
+        nbytes /= 1024
+    return f"{nbytes:.1f} GiB"
+
+
+def table(head: Sequence[str], lines: Sequence[Sequence[str]], numbers: int) -> str:
+    """Return a table; the first `numbers` columns are aligned to the right."""
+    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
+
+    def written(cells: Sequence[str]) -> str:
+        placed = [
+            cell.rjust(width) if place < numbers else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return "  ".join(placed).rstrip()
+
+    return "\n".join([written(head), "  ".join("─" * width for width in widths), *map(written, lines)])
+
+
+def shortened(text: str, width: int) -> str:
+    """Return a text that is no longer than `width`: its end, where a path says most."""
+    return text if len(text) <= width else "…" + text[-(width - 1) :]
