@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .rows import Row
-from .text import milliseconds, percent
+from .text import number, percent, unit_of
 
 
 @dataclass(slots=True)
@@ -46,12 +46,13 @@ class ModuleTime:
         raise KeyError(path)
 
     def __str__(self) -> str:
-        return "\n".join(self._lines(0))
+        return "\n".join(self._lines(0, *unit_of(self.seconds)))
 
-    def _lines(self, depth: int) -> list[str]:
+    def _lines(self, depth: int, unit: str, scale: float) -> list[str]:
         label = "  " * depth + (self.name or "(root)")
-        line = f"{milliseconds(self.seconds):>10} ms {percent(self.share):>7}  {label}"
-        return [line, *(text for child in self.children for text in child._lines(depth + 1))]
+        line = f"{number(self.seconds * scale):>8} {unit} {percent(self.share):>8}  {label}"
+        below = (child._lines(depth + 1, unit, scale) for child in self.children)
+        return [line, *(text for lines in below for text in lines)]
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -2,7 +2,7 @@
 """What this machine can do at most: arithmetic in matrix products, and bytes to and from memory.
 
 Measured once for each number of threads and kept in the cache folder. Arithmetic: the fastest of the
-products of two square matrices of 1024 that fit in half a second, by PyTorch's own library, counted as
+products of two square matrices of 512 that fit in a second, by PyTorch's own library, counted as
 2·N³ operations. Memory: the fastest of the sums of two arrays of 64 MiB into a third, three times their
 bytes. A machine that was busy then has too small peaks: `measure_peaks(again=True)`.
 """
@@ -20,9 +20,9 @@ from shark_turbine import dtypes
 from shark_turbine.cache_folder import remember, remembered
 from shark_turbine.runtime.machine import cpu_model
 
-_SIZE = 1024
+_SIZE = 512
 _ELEMENTS = 2**24
-_SECONDS = 0.5
+_SECONDS = 1.0
 _FACTS = "peaks"
 _MEASURED = ("f32", "f64", "f16", "bf16")
 

@@ -21,8 +21,8 @@ from .trace import CALLS, DISPATCHES, QUEUE, Level, TraceEvent
 if TYPE_CHECKING:
     from .calls import Watched
 
-_OUTSIDE = "outside dispatches: scheduling, memory, checks of arguments"
-_BETWEEN = "between compiled calls: PyTorch and Python"
+_OUTSIDE = "outside dispatches: scheduling, memory, checks"
+_BETWEEN = "between compiled calls: PyTorch, Python"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,21 @@ from . import page
 from .modules import ModuleTime, by_module
 from .peaks import Peaks
 from .rows import Row
-from .text import UNKNOWN, count, milliseconds, percent, rate, shortened, size, table
+from .text import (
+    UNKNOWN,
+    count,
+    end_of,
+    number,
+    percent,
+    rate,
+    size,
+    start_of,
+    table,
+    unit_of,
+)
 from .trace import Level, TraceEvent, to_chrome
 
-_HEAD = ("ms", "share", "calls", "GFLOP/s", "GB/s", "of peak", "module", "line", "dispatch")
+_HEAD = ("share", "calls", "GFLOP/s", "GB/s", "of peak", "module", "line", "dispatch")
 _NUMBERS = 6
 _MOST_SHOWN = 20
 _PATH_WIDTH, _LINE_WIDTH, _NAME_WIDTH = 48, 36, 48
@@ -83,13 +94,14 @@ class Profile:
     def table(self, limit: int | None = None) -> str:
         """Return the rows as text, so many of them; None is all."""
         shown = self.rows[:limit]
-        lines = [_cells(row) for row in shown]
+        unit, scale = unit_of(self.seconds)
+        lines = [_cells(row, scale) for row in shown]
         rest = self.rows[len(shown) :]
         if rest:
             seconds, share = sum(row.seconds for row in rest), sum(row.share for row in rest)
             more = f"{len(rest)} more"
-            lines.append((milliseconds(seconds), percent(share), "", "", "", "", "", "", more))
-        return table(_HEAD, lines, _NUMBERS)
+            lines.append((number(seconds * scale), percent(share), "", "", "", "", "", "", more))
+        return table((unit, *_HEAD), lines, _NUMBERS)
 
     def __str__(self) -> str:
         return f"{self.summary()}\n\n{self.table(_MOST_SHOWN)}"
@@ -97,9 +109,10 @@ class Profile:
     def summary(self) -> str:
         """Return the whole in three lines."""
         flops = self.flops / self.seconds / 1e9 if self.seconds else 0.0
+        unit, scale = unit_of(self.seconds)
         of_peak = flops * 1e9 / self.peaks.flops["f32"]
         return "\n".join([
-            f"{self.title} on {self.device}: {milliseconds(self.seconds)} ms a call, "
+            f"{self.title} on {self.device}: {number(self.seconds * scale)} {unit} a call, "
             f"median of {self.runs} runs",
             f"{flops:.1f} GFLOP/s, {percent(of_peak)} of the machine's peak ({self._shown_peaks()})",
             f"memory: {self.memory}",
@@ -154,16 +167,16 @@ def with_shares(rows: Sequence[Row]) -> tuple[Row, ...]:
     return tuple(replace(row, share=row.seconds / total if total else 0.0) for row in ordered)
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Row, scale: float) -> tuple[str, ...]:
     path = row.module_path
     return (
-        milliseconds(row.seconds),
+        number(row.seconds * scale),
         percent(row.share),
         count(row.calls) if row.kind == "dispatch" else "",
         rate(row.gflops),
         rate(row.gbs),
         percent(row.of_peak),
-        UNKNOWN if path is None else shortened(path or "(root)", _PATH_WIDTH),
-        UNKNOWN if row.location is None else shortened(str(row.location), _LINE_WIDTH),
-        shortened(row.name, _NAME_WIDTH),
+        UNKNOWN if path is None else end_of(path or "(root)", _PATH_WIDTH),
+        UNKNOWN if row.location is None else end_of(str(row.location), _LINE_WIDTH),
+        start_of(row.name, _NAME_WIDTH),
     )

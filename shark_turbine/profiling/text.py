@@ -8,8 +8,14 @@ from collections.abc import Sequence
 UNKNOWN = "–"
 
 
-def milliseconds(seconds: float) -> str:
-    return f"{seconds * 1e3:.3f}"
+def unit_of(seconds: float) -> tuple[str, float]:
+    """Return the unit that a time is read best in, and how many of it make a second."""
+    return ("ms", 1e3) if seconds >= 1e-3 else ("µs", 1e6)
+
+
+def number(value: float) -> str:
+    """Return a time in its unit, with so many digits as mean something."""
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}" if value >= 1 else f"{value:.2f}"
 
 
 def percent(share: float | None) -> str:
@@ -17,7 +23,7 @@ def percent(share: float | None) -> str:
 
 
 def rate(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.1f}"
+    return UNKNOWN if value is None else f"{value:.1f}" if value else "0"
 
 
 def count(value: float) -> str:
@@ -47,6 +53,11 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]], numbers: int) -> 
     return "\n".join([written(head), "  ".join("─" * width for width in widths), *map(written, lines)])
 
 
-def shortened(text: str, width: int) -> str:
+def end_of(text: str, width: int) -> str:
     """Return a text that is no longer than `width`: its end, where a path says most."""
     return text if len(text) <= width else "…" + text[-(width - 1) :]
+
+
+def start_of(text: str, width: int) -> str:
+    """Return a text that is no longer than `width`: its start, where a name says most."""
+    return text if len(text) <= width else text[: width - 1] + "…"
