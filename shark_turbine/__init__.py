@@ -6,22 +6,15 @@ The work is in the rooms: `shark_turbine.aot` (declare, trace, emit), `shark_tur
 package alone costs nothing and imports none of them, nor torch.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from .profiling import profile
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0.dev0"
-__all__ = ["__version__", "profile"]
+__all__ = ["__version__", "profile"]  # noqa: F822  # pyright: ignore[reportUnsupportedDunderAll]  see below
 
 
 def __getattr__(name: str) -> Any:
+    # It needs torch and IREE: `__init__.pyi` tells type checkers what it is.
     if name == "profile":
-        # It needs torch and IREE, which this package alone does not import.
-        from .profiling import profile  # noqa: PLC0415
-
-        globals()["profile"] = profile
-        return profile
+        return import_module(".profiling", __name__).profile
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -26,7 +26,9 @@ _FLOAT = re.compile(
 _INTEGER = re.compile(r"arith\.(?:add|sub|mul)i$")
 _PRODUCT = re.compile(r"arith\.mul[fi]$")
 _NAMED_PRODUCT = re.compile(r"linalg\.(?:\w*mat(?:mul|vec)\w*|vecmat|dot|contract|mmt4d)$")
-_CONVOLUTION = re.compile(r"linalg\.(?P<depthwise>depthwise_)?conv_\dd\w*?_(?P<filter>[a-z]+)(?:_q)?$")
+_CONVOLUTION = re.compile(
+    r"linalg\.(?P<depthwise>depthwise_)?conv_\dd\w*?_(?P<filter>[a-z]+)(?:_q)?$"
+)
 _POOLING = re.compile(r"linalg\.pooling_")
 _FREE = re.compile(
     r"(?:linalg\.(?:fill|copy|transpose|broadcast|yield|index|pack|unpack)"
@@ -37,7 +39,7 @@ _LOADS, _STORES = "iree_tensor_ext.dispatch.tensor.load", "iree_tensor_ext.dispa
 _WIDTH = re.compile(r"(?:bf|tf|f|i|si|ui)(\d+)")
 
 
-class Unknown(Exception):
+class UnknownError(Exception):
     """A count depends on the arguments, or nobody knows how to count."""
 
 
@@ -58,7 +60,7 @@ def count(name: str, function: Any) -> tuple[Kernel, Any]:
         for operation in operations:
             works.append((_work(operation), operation))
         flops = sum(work.flops for work, _ in works)
-    except Unknown:
+    except UnknownError:
         flops = None
     products = [(work, operation) for work, operation in works if work.dtype is not None]
     heaviest = max(products or works, key=lambda item: item[0].flops, default=(None, None))
@@ -88,17 +90,17 @@ def _work(operation: Any) -> _Work:
         return _Work(window * _size(_shape(operation.results[0])))
     if name == "iree_linalg_ext.attention":
         return _attention(operation)
-    raise Unknown(name)
+    raise UnknownError(name)
 
 
 def _generic(operation: Any) -> _Work:
     body = [inner.name for region in operation.regions for inner in _inside(region)]
-    reduces = "reduction" in str(operation.attributes["iterator_types"]) if (
-        "iterator_types" in operation.attributes
-    ) else operation.name == "linalg.reduce"
-    counted = [
-        name for name in body if _FLOAT.match(name) or (reduces and _INTEGER.match(name))
-    ]
+    reduces = (
+        "reduction" in str(operation.attributes["iterator_types"])
+        if ("iterator_types" in operation.attributes)
+        else operation.name == "linalg.reduce"
+    )
+    counted = [name for name in body if _FLOAT.match(name) or (reduces and _INTEGER.match(name))]
     if not counted:
         return _Work(0)
     if "indexing_maps" in operation.attributes:
@@ -121,7 +123,7 @@ def _convolution(operation: Any, match: re.Match[str]) -> _Work:
     taken = _size(window)
     letters = match["filter"]
     if len(letters) != len(window):
-        raise Unknown(operation.name)
+        raise UnknownError(operation.name)
     # Each result takes the filter of its own channel: of one output, and where it is depthwise of one input.
     for place, letter in enumerate(letters):
         if letter in ("cm" if match["depthwise"] else "f"):
@@ -132,8 +134,8 @@ def _convolution(operation: Any, match: re.Match[str]) -> _Work:
 def _attention(operation: Any) -> _Work:
     extents = _extents(operation)
     query, key, value, *_, output = _maps(operation)
-    first = math.prod(extents[dim] for dim in {*query, *key})
-    second = math.prod(extents[dim] for dim in {*value, *output, *(set(key) & set(value))})
+    first = math.prod(extents[dim] for dim in {*query, *key} if dim is not None)
+    second = math.prod(extents[dim] for dim in {*value, *output} if dim is not None)
     return _Work(2 * (first + second), _element(operation.operands[0]))
 
 
@@ -144,7 +146,7 @@ def _extents(operation: Any) -> dict[int, int]:
     everything = _maps(operation)
     # Numbers among the operands have maps too.
     if len(everything) != len(list(operation.operands)):
-        raise Unknown(operation.name)
+        raise UnknownError(operation.name)
     by_operand = [
         dims
         for dims, value in zip(everything, operation.operands, strict=True)
@@ -156,7 +158,7 @@ def _extents(operation: Any) -> dict[int, int]:
                 found[dim] = size
     loops = operation.attributes["indexing_maps"][0].value.n_dims
     if len(found) != loops:
-        raise Unknown(operation.name)
+        raise UnknownError(operation.name)
     return found
 
 
@@ -184,7 +186,7 @@ def _bytes(operations: Sequence[Any]) -> int | None:
                 total += min([_nbytes(value.type), *_looked_up(value)])
             elif operation.name == _STORES:
                 total += _nbytes(operation.operands[0].type)
-    except Unknown:
+    except UnknownError:
         return None
     return total
 
@@ -202,7 +204,7 @@ def _trips(operation: Any) -> int:
     while parent is not None and parent.name != "linalg.generic":
         parent = parent.parent
     if parent is None:
-        raise Unknown(operation.name)
+        raise UnknownError(operation.name)
     return math.prod(_extents(parent.operation).values())
 
 
@@ -216,7 +218,7 @@ def _width(element: Any) -> int:
     if match is None:
         if text.startswith("f8"):
             return 1
-        raise Unknown(text)
+        raise UnknownError(text)
     size = max(int(match[1]), 8) // 8
     return 2 * size if text.startswith("complex") else size
 
@@ -230,13 +232,13 @@ def _is_tensor(value: Any) -> bool:
 
 def _shape(value: Any) -> list[int]:
     if not _is_tensor(value):
-        raise Unknown(str(value.type))
+        raise UnknownError(str(value.type))
     return _dims(value.type)
 
 
 def _dims(kind: Any) -> list[int]:
     if any(kind.is_dynamic_dim(place) for place in range(kind.rank)):
-        raise Unknown("a size that depends on the arguments")
+        raise UnknownError("a size that depends on the arguments")
     return list(kind.shape)
 
 

@@ -41,7 +41,13 @@ _PRINTING = (
     "--mlir-elide-resource-strings-if-larger=16",
 )
 # Options of the user's that say the same or stop earlier.
-_OTHERS = ("--dump-compilation-phases", "--mlir-print", "--mlir-elide", "--compile-to", "--compile-mode")
+_OTHERS = (
+    "--dump-compilation-phases",
+    "--mlir-print",
+    "--mlir-elide",
+    "--compile-to",
+    "--compile-mode",
+)
 # Of the operations that were fused into a kernel, so many are named.
 _MOST_NAMED = 8
 

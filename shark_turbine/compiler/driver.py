@@ -221,7 +221,10 @@ def _run_compiler(
     module: Any, flags: Sequence[str], options: Options, output: IO[bytes], name: str | None
 ) -> str | None:
     # The compiler leaves its object files behind when it dies.
-    with inputs.as_file(marked(module)) as source, TemporaryDirectory(prefix="shark_turbine-") as scratch:
+    with (
+        inputs.as_file(marked(module)) as source,
+        TemporaryDirectory(prefix="shark_turbine-") as scratch,
+    ):
         files = (source.fileno(), output.fileno())
 
         def run(command: Sequence[str]) -> ToolResult:

@@ -55,9 +55,7 @@ def _run_and_print(invocation: Any, folder: str) -> bool:
     if not invocation.execute():
         return False
     module = invocation.export_module()
-    text = module.get_asm(
-        enable_debug_info=True, large_elements_limit=16, large_resource_limit=16
-    )
+    text = module.get_asm(enable_debug_info=True, large_elements_limit=16, large_resource_limit=16)
     with open(os.path.join(folder, f"module.{_PHASE.decode()}.mlir"), "w") as file:
         file.write(text)
     library.ireeCompilerInvocationSetCompileFromPhase(pointer, _PHASE)

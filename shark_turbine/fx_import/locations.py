@@ -46,6 +46,8 @@ def module_path(node: fx.Node) -> str | None:
 def with_module_path(location: Any, node: fx.Node) -> Any:
     """Return an MLIR location with the path of the node's module around it, where there is one."""
     path = module_path(node)
-    return location if path is None else ir.Location.name(
-        f"{MODULE_PREFIX}{path}", location, location.context
+    return (
+        location
+        if path is None
+        else ir.Location.name(f"{MODULE_PREFIX}{path}", location, location.context)
     )

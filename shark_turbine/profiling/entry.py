@@ -68,9 +68,7 @@ def profile(
     if isinstance(target, LoadedFunction):
         function, target = target.__name__, target.module
     if isinstance(target, (LoadedModule, Mappable, str, os.PathLike, bytes, bytearray, memoryview)):
-        found = replay(
-            target, function, positional, named, device=device, parameters=parameters
-        )
+        found = replay(target, function, positional, named, device=device, parameters=parameters)
         piece = Piece(found, function, 1)
         return profile_of([piece], _title(target, found), runs, timeout)
     if callable(target):

@@ -105,17 +105,13 @@ def _initializing(known: DispatchMap | None) -> set[str]:
     """Return the kernels that only the module's initializers run."""
     if known is None:
         return set()
-    used = {
-        name: {site.kernel for site in sites} for name, sites in known.sites.items()
-    }
+    used = {name: {site.kernel for site in sites} for name, sites in known.sites.items()}
     at_start = used.pop("", set())
     return at_start.difference(*used.values())
 
 
 def _peaks(recorded: Sequence[_Recorded], threads: int) -> Peaks:
-    multiplied = {
-        measured.kernel.dtype for each in recorded for measured in each.measured
-    } - {None}
+    multiplied = {measured.kernel.dtype for each in recorded for measured in each.measured} - {None}
     return measure_peaks(threads, tuple(sorted(str(name) for name in multiplied)))
 
 
@@ -123,7 +119,9 @@ def _memory(recorded: Sequence[_Recorded]) -> Memory:
     """Return the memory of all pieces: each keeps its weights, and one runs at a time."""
     weights = [_weights(each) for each in recorded]
     transients = [each.runs.transient_bytes for each in recorded]
-    kept = [max(each.runs.peak_bytes - took, 0) for each, took in zip(recorded, transients, strict=True)]
+    kept = [
+        max(each.runs.peak_bytes - took, 0) for each, took in zip(recorded, transients, strict=True)
+    ]
     return Memory(sum(kept) + max(transients), sum(weights), max(transients))
 
 

@@ -87,6 +87,11 @@ class Profile:
         """The operations of one call, as far as they are known."""
         return sum(row.flops or 0 for row in self.rows)
 
+    @property
+    def of_peak(self) -> float:
+        """The share of the machine's f32 arithmetic that the whole call uses."""
+        return self.flops / self.seconds / self.peaks.flops["f32"] if self.seconds else 0.0
+
     def by_module(self) -> ModuleTime:
         """Return the times as a tree of PyTorch modules."""
         return by_module(self.rows)
@@ -110,16 +115,19 @@ class Profile:
         """Return the whole in three lines."""
         flops = self.flops / self.seconds / 1e9 if self.seconds else 0.0
         unit, scale = unit_of(self.seconds)
-        of_peak = flops * 1e9 / self.peaks.flops["f32"]
-        return "\n".join([
-            f"{self.title} on {self.device}: {number(self.seconds * scale)} {unit} a call, "
-            f"median of {self.runs} runs",
-            f"{flops:.1f} GFLOP/s, {percent(of_peak)} of the machine's peak ({self._shown_peaks()})",
-            f"memory: {self.memory}",
-        ])
+        return "\n".join(
+            [
+                f"{self.title} on {self.device}: {number(self.seconds * scale)} {unit} a call, "
+                f"median of {self.runs} runs",
+                f"{flops:.1f} GFLOP/s, {percent(self.of_peak)} of the machine's peak ({self._shown_peaks()})",
+                f"memory: {self.memory}",
+            ]
+        )
 
     def _shown_peaks(self) -> str:
-        arithmetic = [f"{value / 1e9:.0f} GFLOP/s {name}" for name, value in self.peaks.flops.items()]
+        arithmetic = [
+            f"{value / 1e9:.0f} GFLOP/s {name}" for name, value in self.peaks.flops.items()
+        ]
         threads = f"{self.peaks.threads} thread{'s' * (self.peaks.threads != 1)}"
         return f"{', '.join(arithmetic)}, {self.peaks.bandwidth / 1e9:.1f} GB/s with {threads}"
 
@@ -143,7 +151,17 @@ class Profile:
         Raises:
             SaveError: it cannot be written; an older file there is untouched.
         """
-        _write(path, page.to_html(self.to_json(), self.summary()))
+        unit, scale = unit_of(self.seconds)
+        gflops = self.flops / self.seconds / 1e9 if self.seconds else 0.0
+        cards = [
+            (f"{number(self.seconds * scale)} {unit}", "a call"),
+            (f"{gflops:.1f} GFLOP/s", f"{percent(self.of_peak)} of the peak"),
+            (size(self.memory.peak), "device memory at most"),
+            (size(self.memory.weights), "weights"),
+            (size(self.memory.transients), "transients"),
+        ]
+        subtitle = f"{self.device}, median of {self.runs} runs; the machine: {self._shown_peaks()}"
+        _write(path, page.to_html(self.to_json(), subtitle, cards))
 
     def save_trace(self, path: str | os.PathLike[str]) -> None:
         """Write the recorded run as a trace in JSON, for ui.perfetto.dev or chrome://tracing.

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -178,9 +177,18 @@ def _shared(origins: Sequence[tuple[Origin, ...]]) -> tuple[Origin, ...]:
         return origins[0] if origins else ()
     paths = {origin.path for origin in first if origin.path is not None}
     lines = {origin.location for origin in first}
-    path = os.path.commonprefix([path.split(".") for path in sorted(paths)]) if paths else None
-    shared = None if path is None else ".".join(path)
+    shared = ".".join(_common([path.split(".") for path in paths])) if paths else None
     return (Origin(shared, lines.pop() if len(lines) == 1 else None), *dict.fromkeys(first))
+
+
+def _common(paths: Sequence[Sequence[str]]) -> list[str]:
+    """Return the names that all paths begin with."""
+    found: list[str] = []
+    for names in zip(*paths, strict=False):
+        if len(set(names)) > 1:
+            break
+        found.append(names[0])
+    return found
 
 
 def to_rows(measured: Sequence[Measured], function: str, times: float, peaks: Peaks) -> list[Row]:

@@ -19,14 +19,17 @@ def number(value: float) -> str:
 
 
 def percent(share: float | None) -> str:
+    """Return a share in percent."""
     return UNKNOWN if share is None else f"{share * 100:.1f} %"
 
 
 def rate(value: float | None) -> str:
+    """Return a speed."""
     return UNKNOWN if value is None else f"{value:.1f}" if value else "0"
 
 
 def count(value: float) -> str:
+    """Return how often something happens."""
     return f"{value:g}"
 
 
@@ -50,7 +53,9 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]], numbers: int) -> 
         ]
         return "  ".join(placed).rstrip()
 
-    return "\n".join([written(head), "  ".join("─" * width for width in widths), *map(written, lines)])
+    return "\n".join(
+        [written(head), "  ".join("─" * width for width in widths), *map(written, lines)]
+    )
 
 
 def end_of(text: str, width: int) -> str:

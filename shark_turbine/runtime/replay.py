@@ -102,7 +102,11 @@ def replay_of(function: LoadedFunction, values: Sequence[Any], device: str | Non
     """Return the replay of a call of a loaded function, with values that it has checked."""
     module = function.module
     return Replay(
-        module._artifact, function.signature, module._parameters, device or module.device.uri, values
+        module._artifact,
+        function.signature,
+        module._parameters,
+        device or module.device.uri,
+        values,
     )
 
 
@@ -179,8 +183,10 @@ def _written(kind: ValueType, value: Any, path: str) -> str:
         os.rename(path, f"{path}.npy")
         return f"@{path}.npy"
     # numpy has no name for these: the bytes, and the type beside them.
-    plain = tensor.view(dtypes.from_name("u8").torch) if row.size == 1 else tensor.view(
-        dtypes.from_name("i16").torch
+    plain = (
+        tensor.view(dtypes.from_name("u8").torch)
+        if row.size == 1
+        else tensor.view(dtypes.from_name("i16").torch)
     )
     plain.numpy().tofile(path)
     dims = "".join(f"{size}x" for size in tensor.shape)
@@ -220,5 +226,3 @@ def _failed(name: str, said: str) -> ExecutionError:
         got="\n".join((telling or lines)[:4]) or "nothing was said",
         fix="call the function first, to see whether it runs at all",
     )
-
-
