@@ -21,8 +21,9 @@ from shark_turbine.errors import SourceLocation
 from .diagnostics import users_own
 from .probing import walk
 
-_MARK = re.compile(r'"#(\d+)"\(')
-_MODULE = re.compile(rf'"{MODULE_PREFIX}((?:[^"\\]|\\.)*)"\(')
+# A name stands alone where nothing else is known: a file is followed by a colon.
+_MARK = re.compile(r'"#(\d+)"(?!:)')
+_MODULE = re.compile(rf'"{MODULE_PREFIX}((?:[^"\\]|\\.)*)"(?!:)')
 _PLACE = re.compile(r'"((?:[^"\\]|\\.)+)":(\d+):\d+')
 
 

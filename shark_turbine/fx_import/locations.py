@@ -16,8 +16,9 @@ from shark_turbine.errors import SourceLocation
 
 _FRAME = re.compile(r'File "([^"]+)", line ([0-9]+)')
 _TORCH_FOLDER = str(Path(torch.__file__).parent)
-# TorchDynamo says how it reaches a module: L['self'].layers[0], or G['model'] for a global.
-_SELF = re.compile(r"^L\['self'\]\.?")
+# TorchDynamo says how it reaches a module: L['self'].layers[0], or G['model'] for a global. A module of
+# PyTorch's own that is compiled by itself is L['fn'].
+_SELF = re.compile(r"^L\['(?:self|fn)'\]\.?")
 _NAMED = re.compile(r"^[LG]\['([^']*)'\]")
 _ITEM = re.compile(r"(?:\._modules)?\['?([^'\]]*)'?\]")
 

@@ -43,7 +43,8 @@ def _card(card: tuple[str, str]) -> str:
 
 def _row(row: dict[str, Any], unit: str, scale: float) -> str:
     path, name = row["module"], row["name"]
-    fused = "\n".join(f"{each['module']} {each['location']}" for each in row["fused"])
+    fused = (f"{each['module']} {each['location']}" for each in row["fused"])
+    told = "\n".join([row["kernel"], *fused])
     cells = [
         _number(row["seconds"], f"{number(row['seconds'] * scale)} {unit}"),
         _number(row["share"], percent(row["share"])),
@@ -53,7 +54,7 @@ def _row(row: dict[str, Any], unit: str, scale: float) -> str:
         _number(row["of_peak"], percent(row["of_peak"])),
         f"<td>{html.escape(UNKNOWN if path is None else path or '(root)')}</td>",
         f"<td>{html.escape(row['location'] or UNKNOWN)}</td>",
-        f'<td class="wide" title="{html.escape(fused)}">{html.escape(name)}</td>',
+        f'<td class="wide" title="{html.escape(told)}">{html.escape(name)}</td>',
     ]
     return f"<tr>{''.join(cells)}</tr>"
 
