@@ -15,6 +15,7 @@ from iree.compiler.passmanager import PassManager
 from . import dtypes
 from .files import new_file
 
+AffineDimExpr = _ir.AffineDimExpr
 ArrayAttr = _ir.ArrayAttr
 Attribute = _ir.Attribute
 Block = _ir.Block
@@ -45,6 +46,7 @@ UnitAttr = _ir.UnitAttr
 Value = _ir.Value
 
 __all__ = [
+    "AffineDimExpr",
     "ArrayAttr",
     "Attribute",
     "Block",

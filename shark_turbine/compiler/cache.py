@@ -15,12 +15,14 @@ from typing import IO, Any
 
 from shark_turbine import cache_folder
 from shark_turbine.cache_folder import remember, remembered
-from shark_turbine.files import check_target
+from shark_turbine.files import check_target, new_file
 
 from . import inputs
 from .cache_key import key_of, machine
+from .dispatch_map import append_origins
 from .driver import build
 from .facts import ModuleFacts, facts
+from .marks import origins
 from .options import Options, ask_target, expand
 from .targets import ResolvedTarget, Target
 from .vmfb import Vmfb
@@ -70,6 +72,8 @@ def compile_cached(
         hit, path, vmfb = False, None, _build(module, request, found)
     else:
         hit, path, vmfb = _find_or_build(folder / "vmfb" / f"{key}.vmfb", module, request, found)
+    if hit:
+        vmfb = _relocated(vmfb, module)
     if save_to is not None:
         vmfb.save(save_to)
     return vmfb, Outcome(hit, key, time.perf_counter() - start, path)
@@ -88,6 +92,20 @@ def _find_or_build(
             return True, entry, kept
         vmfb = _build(module, options, found)
         return False, entry if _keep(entry, vmfb) else None, vmfb
+
+
+def _relocated(vmfb: Vmfb, module: Any) -> Vmfb:
+    """Return a vmfb that says of its dispatches which lines of this module they came from."""
+    known = vmfb.dispatches
+    if known is None:
+        return vmfb
+    found = origins(module, known.origins)
+    if found == known.origins:
+        return vmfb
+    with new_file(None) as (file, _):
+        file.write(vmfb.map_memory())
+        append_origins(file, found)
+        return Vmfb.from_file(file, None)
 
 
 def _build(module: Any, options: Options, found: ModuleFacts) -> Vmfb:

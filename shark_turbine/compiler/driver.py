@@ -22,7 +22,9 @@ from shark_turbine.files import check_target, new_file
 from shark_turbine.signature import FunctionSignature, StateEntry
 
 from . import failures, inputs, large_child
+from .dispatch_map import append_map, dispatch_map, dump_flags, dumped, phases_folder
 from .facts import ModuleFacts, facts
+from .marks import marked
 from .options import (
     DEFAULT_TIMEOUT,
     DescribeParameters,
@@ -160,9 +162,12 @@ def build(
     recipe = recipe_of(options, target, found)
     with new_file(path) as (output, publish), ThreadPoolExecutor(1) as pool:
         described = None if options.parameters is None else pool.submit(options.parameters)
-        recipe = _run_recipe(module, options, target, found, recipe, output)
+        recipe, printed = _run_recipe(module, options, target, found, recipe, output)
+        dispatches = dispatch_map(printed, module, found.constant_bytes)
         parameters = None if described is None else described.result()
         append_manifest(output, _manifest(options, resolved, found.name, recipe, parameters))
+        if dispatches is not None:
+            append_map(output, dispatches)
         publish()
         return Vmfb.from_file(output, path)
 
@@ -197,24 +202,26 @@ def _run_recipe(
     found: ModuleFacts,
     recipe: Recipe,
     output: IO[bytes],
-) -> Recipe:
-    """Compile by a recipe, and where it is too daring by more cautious ones; return the one that did."""
+) -> tuple[Recipe, str | None]:
+    """Compile by a recipe, and where it is too daring by more cautious ones.
+
+    Returns:
+        The recipe that did, and what the compiler wrote about the module on its way.
+    """
     name = options.name or found.name
     *daring, last = [recipe, *cautious(recipe)]
     for attempt in daring:
         try:
             # Who is to blame is asked only where no other recipe is left.
-            _run(module, replace(options, diagnose=False), target, found, attempt, output)
+            patient = replace(options, diagnose=False)
+            return attempt, _run(module, patient, target, found, attempt, output)
         except CompileError as error:
             if error.stage in _NOT_OF_RECIPES:
                 raise
             log.info("%s: does not compile with recipe %s", name, attempt)
             output.seek(0)
             output.truncate()
-        else:
-            return attempt
-    _run(module, options, target, found, last, output)
-    return last
+    return last, _run(module, options, target, found, last, output)
 
 
 def _run(
@@ -224,20 +231,30 @@ def _run(
     found: ModuleFacts,
     recipe: Recipe,
     output: IO[bytes],
-) -> None:
+) -> str | None:
     flags = compiler_flags(options, target, found, recipe)
     name = options.name or found.name
-    _run_compiler(rewrite(module, recipe.rewrites), flags, options, output, name)
+    return _run_compiler(module, recipe.rewrites, flags, options, output, name)
 
 
 def _run_compiler(
-    module: Any, flags: Sequence[str], options: Options, output: IO[bytes], name: str | None
-) -> None:
+    module: Any,
+    rewrites: Sequence[str],
+    flags: Sequence[str],
+    options: Options,
+    output: IO[bytes],
+    name: str | None,
+) -> str | None:
     # The compiler leaves its object files behind when it dies.
-    with inputs.as_file(module) as source, TemporaryDirectory(prefix="shark_turbine-") as scratch:
+    with (
+        inputs.as_file(rewrite(marked(module), rewrites)) as source,
+        TemporaryDirectory(prefix="shark_turbine-") as scratch,
+    ):
         files = (source.fileno(), output.fileno())
 
         source_path, output_path = (f"/dev/fd/{descriptor}" for descriptor in files)
+        phases = phases_folder(scratch)
+        flags = [*flags, *dump_flags(phases, flags)]
         is_large = os.fstat(files[0]).st_size >= LARGE_MODULE
         settings: dict[str, Any] = {
             "keep_open": files, "timeout": options.timeout, "scratch": scratch,
@@ -253,8 +270,10 @@ def _run_compiler(
                 result = run_iree("iree-compile", command, **settings)
         except TimeoutError as error:
             raise failures.took_too_long(name, options.timeout) from error
+        printed = dumped(phases)
     if result.status != 0:
         raise failures.explain(result, name, module if options.diagnose else None)
+    return printed
 
 
 @cache

@@ -23,6 +23,7 @@ _COMPUTED_IN_F64 = re.compile(
 # Elements from which on a constant in the module counts as a weight: smaller ones are masks and tables.
 _LARGE = 2**14
 _PRODUCTS = re.compile(r"^(?:torch\.aten\.(?:mm|bmm|addmm|baddbmm|matmul|linear)$|linalg\..*mat)")
+_BITS = re.compile(r"(?:bf|f|[su]?i)(\d+)(?!x)")
 _CONVOLUTIONS = re.compile(r"^(?:torch\.aten\.\w*conv|linalg\.(?:depthwise_)?conv)")
 
 
@@ -31,7 +32,8 @@ class ModuleFacts:
     """What about a module decides how it is compiled.
 
     `stored_weights` are elements of large immutable tensors in the module; `external_weights` of all
-    that are attached when it is loaded. Convolutions are others where no rewrite can read them.
+    that are attached when it is loaded. `constant_bytes` are those of all immutable tensors in the
+    module. Convolutions are others where no rewrite can read them.
     """
 
     name: str | None = None
@@ -41,13 +43,14 @@ class ModuleFacts:
     has_other_convolutions: bool = False
     stored_weights: int = 0
     external_weights: int = 0
+    constant_bytes: int = 0
 
 
 def facts(module: Any) -> ModuleFacts:
     """Look through a module once."""
     named = "sym_name" in module.operation.attributes
     needs_f64 = has_products = has_convolutions = has_others = False
-    stored = external = 0
+    stored = external = constant_bytes = 0
     for operation in walk(module.operation):
         name = operator_name(operation)
         needs_f64 = needs_f64 or _needs_f64(operation, name)
@@ -59,10 +62,13 @@ def facts(module: Any) -> ModuleFacts:
             count = _elements(operation.attributes["type"])
             if _is_external(operation):
                 external += count
-            elif count >= _LARGE:
-                stored += count
+                continue
+            constant_bytes += count * _width(operation.attributes["type"])
+            stored += count if count >= _LARGE else 0
         elif name == "torch.vtensor.literal":
-            count = _elements(operation.results[0].type)
+            kind = operation.results[0].type
+            count = _elements(kind)
+            constant_bytes += count * _width(kind)
             stored += count if count >= _LARGE else 0
     return ModuleFacts(
         name=module.operation.attributes["sym_name"].value if named else None,
@@ -72,12 +78,19 @@ def facts(module: Any) -> ModuleFacts:
         has_other_convolutions=has_others,
         stored_weights=stored,
         external_weights=external,
+        constant_bytes=constant_bytes,
     )
 
 
 def _elements(kind: Any) -> int:
     """Return the elements of a type, `tensor<2x3xf32>` or `!torch.vtensor<[2,3],f32>`; 1 of a number."""
     return math.prod(map(int, re.findall(r"\d+(?=[x,\]])", str(kind))))
+
+
+def _width(kind: Any) -> int:
+    """Return the bytes of an element of a type; booleans have one."""
+    bits = [int(found) for found in _BITS.findall(str(kind))] or [8]
+    return max(bits[-1], 8) // 8 * (2 if "complex" in str(kind) else 1)
 
 
 def _is_external(operation: Any) -> bool:

@@ -16,7 +16,10 @@ import ctypes
 import os
 import sys
 import threading
+from typing import Any
 
+_DUMP = "--dump-compilation-phases-to="
+_PHASE = b"stream"
 _MADV_DONTNEED = 4
 _PERIOD = 0.01
 
@@ -26,17 +29,38 @@ def main(source: str, output: str, *options: str) -> int:
     from iree.compiler import api, ir  # noqa: PLC0415 (nothing else of the package is needed)
 
     session = api.Session()
-    session.set_flags(*options)
+    folder = next((option[len(_DUMP) :] for option in options if option.startswith(_DUMP)), None)
+    # A session does not know how to print.
+    session.set_flags(*(option for option in options if not option.startswith((_DUMP, "--mlir-"))))
     module = ir.Module.parseFile(source, session.context)
     threading.Thread(target=_give_pages_back, args=(source,), daemon=True).start()
     invocation = session.invocation()
     invocation.import_module(module.operation)
+    if folder is not None and not _run_and_print(invocation, folder):
+        return 1
     if not invocation.execute():
         return 1
     file = api.Output.open_file(output)
     invocation.output_vm_bytecode(file)
     file.keep()
     return 0
+
+
+def _run_and_print(invocation: Any, folder: str) -> bool:
+    """Run the first phases and write the module down without its weights; say whether it worked."""
+    library, pointer = invocation._local_dylib, invocation._inv_p
+    library.ireeCompilerInvocationSetCompileToPhase.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+    library.ireeCompilerInvocationSetCompileFromPhase.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+    library.ireeCompilerInvocationSetCompileToPhase(pointer, _PHASE)
+    if not invocation.execute():
+        return False
+    module = invocation.export_module()
+    text = module.get_asm(enable_debug_info=True, large_elements_limit=16, large_resource_limit=16)
+    with open(os.path.join(folder, f"module.{_PHASE.decode()}.mlir"), "w") as file:
+        file.write(text)
+    library.ireeCompilerInvocationSetCompileFromPhase(pointer, _PHASE)
+    library.ireeCompilerInvocationSetCompileToPhase(pointer, b"end")
+    return True
 
 
 def _give_pages_back(source: str) -> None:

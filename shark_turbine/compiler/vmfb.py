@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from shark_turbine.dispatches import DispatchMap, read_map
 from shark_turbine.errors import LoadError
 from shark_turbine.files import new_file
 from shark_turbine.signature import FunctionSignature, StateEntry
@@ -81,6 +82,11 @@ class Vmfb:
     def functions(self) -> tuple[FunctionSignature, ...]:
         """The signatures of the public functions, where the producer gave them."""
         return tuple(map(FunctionSignature.from_json, self._manifest.get("functions", ())))
+
+    @property
+    def dispatches(self) -> DispatchMap | None:
+        """What the dispatches are and where they came from; None in a vmfb that does not say."""
+        return read_map(_Reader(self._memory))  # type: ignore[arg-type]  all that a ZIP file needs
 
     def map_memory(self) -> memoryview:
         """Return the artifact's bytes without a copy: read-only, aligned to 64 bytes and more.

@@ -18,7 +18,7 @@ from shark_turbine.errors import TracingError, TurbineError
 from . import scalars
 from .fresh import WRITES, fill_value, fresh_fill
 from .literals import LiteralTable
-from .locations import source_location
+from .locations import source_location, with_module_path
 from .quantized import FORMS, QuantizedFunctions, tensor_arguments
 
 aten = torch.ops.aten
@@ -58,7 +58,8 @@ class NodeImporter(GraphNodeImporter):
         for node in nodes:
             if node.op != "call_function":
                 continue
-            location = self._cc.get_node_location(node) or ir.Location.unknown(self._c)
+            place = self._cc.get_node_location(node) or ir.Location.unknown(self._c)
+            location = with_module_path(place, node)
             try:
                 with location, ir.InsertionPoint(self._b):
                     self._import_call(location, node)

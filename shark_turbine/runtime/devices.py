@@ -84,6 +84,23 @@ def device(uri: str) -> Device:
     return found
 
 
+def tool_flags(uri: str) -> list[str]:
+    """Return the options that give one of IREE's tools the device of a URI."""
+    threads = _LOCAL_TASK.fullmatch(uri)
+    if threads is None:
+        return [f"--device={uri}"]
+    flags = _task_flags(threads["count"] or "0")
+    return ["--device=local-task", *(f"{name}={value}" for name, value in flags.items())]
+
+
+def threads_of(uri: str) -> int:
+    """Return how many threads the device of a URI computes with."""
+    match = _LOCAL_TASK.fullmatch(uri)
+    if match is None:
+        return 1
+    return int(match["count"] or 0) or len(os.sched_getaffinity(0))
+
+
 def register(holder: Closable) -> None:
     """Have `holder` closed at exit, and told of a fork."""
     _open.add(holder)
@@ -125,7 +142,7 @@ def _local_task(threads: str) -> Any:
     IREE takes their number and habits from flags of the process, when a driver is made. Workers that
     look for work for a moment before they sleep are woken in 12 µs, not in 27.
     """
-    flags = {"--task_topology_group_count": threads, "--task_worker_spin_us": "50"}
+    flags = _task_flags(threads)
     parse = iree._binding.parse_flags
     try:
         parse(*(f"{name}={value}" for name, value in flags.items()))
@@ -138,6 +155,10 @@ def _other(uri: str) -> Any:
     if uri == "local-sync":
         return iree._binding.create_hal_driver(uri).create_default_device([_ALLOCATOR])
     return iree.get_device(uri)
+
+
+def _task_flags(threads: str) -> dict[str, str]:
+    return {"--task_topology_group_count": threads, "--task_worker_spin_us": "50"}
 
 
 def _lost(uri: str) -> TurbineError:

@@ -15,6 +15,7 @@ from iree.runtime import VmVariantList
 from . import devices, failures
 from .function import REFUSALS, LoadedFunction, is_inside
 from .tensors import ALIGNMENT, Borrowed, shares_memory, to_dlpack
+from .watching import begin, watchers
 
 Order = Sequence[int] | None
 
@@ -51,10 +52,13 @@ def direct(
                 values[index] = values[index].permute(order)
         inputs, outputs = VmVariantList(arity), VmVariantList(count)
         borrowed = pack_all(values, inputs)
+        end = begin(function, values) if watchers else None
         try:
             context.invoke(native, inputs, outputs)
         except REFUSALS as error:
             raise failures.from_call(error, function.__qualname__) from error
+        if end is not None:
+            end()
         results = [unpack(outputs, index) for index, unpack in enumerate(unpacks)]
         _separate(results, borrowed)
         for index, order in inverses:

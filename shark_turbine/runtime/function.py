@@ -15,6 +15,7 @@ from . import devices, failures
 from .binding import Binding
 from .checks import Sizes, checker, describe
 from .tensors import Borrowed, packer, to_numpy, unpacker
+from .watching import begin, watchers
 
 if TYPE_CHECKING:
     from .module import LoadedModule
@@ -92,6 +93,7 @@ class LoadedFunction:
         context, lock = module.context, module.lock
         if context is None:
             module.refuse()
+        end = begin(self, values) if watchers else None
         try:
             if lock is None:
                 context.invoke(self.native, inputs, outputs)
@@ -100,6 +102,8 @@ class LoadedFunction:
                     context.invoke(self.native, inputs, outputs)
         except REFUSALS as error:
             raise failures.from_call(error, self.__qualname__) from error
+        if end is not None:
+            end()
         leaves = [unpack(outputs, index) for index, unpack in enumerate(self.unpacks)]
         return self._own(leaves, borrowed) if borrowed or len(leaves) > 1 else leaves
 

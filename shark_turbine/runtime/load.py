@@ -10,7 +10,7 @@ from typing import Any
 from . import artifact, devices, machine
 from .artifact import Source
 from .module import LoadedModule
-from .parameters import providers
+from .parameters import attach
 
 Path = str | os.PathLike[str]
 Parameters = Path | Sequence[Path] | Mapping[str, Any] | Any | None
@@ -47,7 +47,7 @@ def load(
     """
     verified = artifact.read(vmfb)
     machine.refuse_foreign(verified.origin, verified.manifest)
-    attached = providers(verified, parameters, strict=strict, check_hashes=check_hashes)
+    attached = attach(verified, parameters, strict=strict, check_hashes=check_hashes)
     found = devices.device(device or _tuned_device(verified.manifest) or "local-task")
     return LoadedModule(verified, found, attached)
 

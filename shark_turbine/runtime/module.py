@@ -20,6 +20,7 @@ from . import devices, failures, reflection, state, state_files
 from .artifact import Artifact
 from .devices import Device
 from .function import LoadedFunction
+from .parameters import Attached
 from .state import IncompatibleKeys
 
 # A function of the module under such a name is what the attribute means.
@@ -37,7 +38,7 @@ class LoadedModule:
     class wins: where it has a function `reset`, the method is `LoadedModule.reset(module)`.
     """
 
-    def __init__(self, artifact: Artifact, device: Device, providers: Sequence[Any]) -> None:
+    def __init__(self, artifact: Artifact, device: Device, parameters: Sequence[Attached]) -> None:
         manifest = artifact.manifest or {}
         self.origin = artifact.origin
         self.device = device
@@ -45,8 +46,8 @@ class LoadedModule:
         # An artifact may update its arguments in place; only one that says it does not is given the
         # caller's own memory.
         share = manifest.get("preserves_inputs") is True
-        self._artifact, self._providers = artifact, providers
-        self._modules = self._map(artifact, providers)
+        self._artifact, self._parameters = artifact, parameters
+        self._modules = self._map(artifact, parameters)
         self.context: Any = self._start()
         native = self._modules[-1]
         self.name = str(native.name)
@@ -55,7 +56,7 @@ class LoadedModule:
         self._state = state.find_state(artifact, native, device.hal)
         devices.register(self)
 
-    def _map(self, artifact: Artifact, providers: Sequence[Any]) -> list[Any]:
+    def _map(self, artifact: Artifact, parameters: Sequence[Attached]) -> list[Any]:
         """Return the VM modules, of which the last is the artifact."""
         vm = devices.instance()
         memory = artifact.memory
@@ -63,7 +64,8 @@ class LoadedModule:
             # wrap_buffer does not own what it maps; the callback does, until the module is gone.
             native = iree.VmModule.wrap_buffer(vm, memory, destroy_callback=lambda: memory)
             modules = [self.device.module]
-            if providers:
+            if parameters:
+                providers = [attached.provider() for attached in parameters]
                 modules.append(iree.create_io_parameters_module(vm, *providers))
         except Exception as error:
             raise self._explained(error) from error
@@ -210,7 +212,7 @@ class LoadedModule:
         """
         self._known_state()
         self._open_context()
-        copy = LoadedModule(self._artifact, self.device, self._providers)
+        copy = LoadedModule(self._artifact, self.device, self._parameters)
         LoadedModule.load_state_dict(copy, LoadedModule.state_dict(self))
         return copy
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import iree.runtime as iree
@@ -32,10 +33,22 @@ def parameters_in_memory(tensors: Mapping[str, torch.Tensor]) -> iree.ParameterI
     return index
 
 
-def providers(
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """The parameters of a scope: an `iree.ParameterIndex` over files or memory."""
+
+    scope: str
+    index: Any
+
+    def provider(self) -> Any:
+        """Return the `iree.ParameterProvider` of them."""
+        return self.index.create_provider(scope=self.scope)
+
+
+def attach(
     artifact: Artifact, parameters: Any, *, strict: bool, check_hashes: bool
-) -> list[Any]:
-    """Return what gives a module its parameters: an `iree.ParameterProvider` for each scope.
+) -> list[Attached]:
+    """Return what gives a module its parameters, scope by scope.
 
     Raises:
         ParameterError: a file is missing or damaged, or the parameters are not those of the module;
@@ -63,7 +76,7 @@ def providers(
         attached.append((scope, source, found.keys))
     if problems or (strict and superfluous):
         raise _do_not_fit(artifact, sources, problems, superfluous)
-    return [_provider(scope, source, keys) for scope, source, keys in attached]
+    return [_attached(scope, source, keys) for scope, source, keys in attached]
 
 
 def _required(artifact: Artifact) -> list[ExternalParameter] | None:
@@ -81,15 +94,15 @@ def _required(artifact: Artifact) -> list[ExternalParameter] | None:
         ) from error
 
 
-def _unchecked(artifact: Artifact, parameters: Any) -> list[Any]:
+def _unchecked(artifact: Artifact, parameters: Any) -> list[Attached]:
     given = _by_scope(artifact, parameters, ["model"])
-    attached: list[Any] = []
+    attached: list[Attached] = []
     for scope, value in given.items():
         if isinstance(value, iree.ParameterIndex):
-            attached.append(value.create_provider(scope=scope))
+            attached.append(Attached(scope, value))
             continue
         source = open_source(value, artifact.origin)
-        attached.append(_provider(scope, source, {key: key for key in source.offered}))
+        attached.append(_attached(scope, source, {key: key for key in source.offered}))
     return attached
 
 
@@ -200,8 +213,8 @@ def _do_not_fit(
     )
 
 
-def _provider(scope: str, source: Source, keys: Mapping[str, str]) -> Any:
+def _attached(scope: str, source: Source, keys: Mapping[str, str]) -> Attached:
     index = iree.ParameterIndex()
     for under, key in keys.items():
         source.add(index, key, under)
-    return index.create_provider(scope=scope)
+    return Attached(scope, index)
