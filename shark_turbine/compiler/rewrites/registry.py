@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The list of rewrites, and how they are done.
+
+Each computes the same as the operation that it replaces, in another form, because the compiler makes
+faster code of that form for one kind of target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shark_turbine.compiler.probing import walk
+
+from .convolutions import (
+    OPERATORS,
+    dense_as_products,
+    depthwise_as_sums,
+    is_readable,
+    narrow_as_products,
+)
+from .writer import Writer
+
+# A rule writes operations in front of one, and returns the value to use instead; None leaves it alone.
+Rule = Callable[[Any, Writer], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """A rule, and the names of the operations that it may match."""
+
+    operators: frozenset[str]
+    rule: Rule
+
+
+REWRITES: dict[str, Rewrite] = {
+    "depthwise-as-sums": Rewrite(OPERATORS, depthwise_as_sums),
+    "narrow-as-products": Rewrite(OPERATORS, narrow_as_products),
+    "convolutions-as-products": Rewrite(OPERATORS, dense_as_products),
+}
+
+
+def rewrite(module: Any, names: Sequence[str]) -> Any:
+    """Return a copy of a module with the named rewrites done; the module itself where nothing matches.
+
+    Weights are not copied: both refer to the same memory.
+    """
+    rewrites = [REWRITES[name] for name in names]
+    operators = frozenset().union(*(each.operators for each in rewrites))
+    if not any(operation.name in operators for operation in walk(module.operation)):
+        return module
+    copy = module.operation.clone(ip=False)
+    for operation in [item for item in walk(copy) if item.name in operators]:
+        for each in rewrites:
+            if operation.name in each.operators and _apply(each.rule, operation):
+                break
+    return copy
+
+
+def is_rewritable(operation: Any) -> bool:
+    """Say whether the rewrites can read a convolution."""
+    return operation.name in OPERATORS and is_readable(operation)
+
+
+def _apply(rule: Rule, operation: Any) -> bool:
+    new = rule(operation, Writer(operation))
+    if new is None:
+        return False
+    operation.results[0].replace_all_uses_with(new)
+    operation.erase()
+    return True
