@@ -25,7 +25,7 @@ from .targets import Target
 # Elements of the weights of modules that are kept.
 _MOST_STORED, _MOST_EXTERNAL = 2**25, 2**28
 # Part of every key: entries of another layout are not found, and go when they are the oldest.
-_LAYOUT = 1
+_LAYOUT = 2
 
 # Options that read or write further files, or print: the key does not know what those files hold,
 # and a hit would neither write nor print.

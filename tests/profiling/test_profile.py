@@ -173,6 +173,7 @@ def test_the_page_is_whole_and_holds_every_row(profile, tmp_path):
     assert [cells[-1] for cells in shown] == [row.name for row in profile.rows]
     assert "{{" not in re.sub(r"<script>.*</script>", "", text, flags=re.DOTALL)
     embedded = re.search(r'<script type="application/json" id="data">(.*?)</script>', text)
+    assert embedded is not None
     assert json.loads(embedded[1])["rows"] == profile.to_json()["rows"]
 
 
