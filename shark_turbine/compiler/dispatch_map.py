@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """From what the compiler prints on its way to a `DispatchMap`.
 
-`iree-compile` writes the module down after each of its phases when it is asked to. After the phase
+`iree-compile` writes the module down after a pass where it is asked to. At the end of the phase
 `stream` the dispatches stand in their final order, under the names that the runtime reports, with the
 locations of what was fused into them; what they compute is still on tensors of the program's shapes.
 The artifact's bytes are the same as without.
@@ -34,41 +34,34 @@ from .probing import walk
 
 log = logging.getLogger(__name__)
 
-_PHASE = "stream"
+# Of the last passes of the phase.
+_PASS = "iree-stream-annotate-dispatch-assumptions"
+_FOLDER = "--mlir-print-ir-tree-dir="
 _PRINTING = (
+    f"--mlir-print-ir-after={_PASS}",
     "--mlir-print-debuginfo",
     "--mlir-elide-elementsattrs-if-larger=16",
     "--mlir-elide-resource-strings-if-larger=16",
 )
-# Options of the user's that say the same or stop earlier.
-_OTHERS = (
-    "--dump-compilation-phases",
-    "--mlir-print",
-    "--mlir-elide",
-    "--compile-to",
-    "--compile-mode",
-)
+# Options of the user's that say the same, or stop earlier.
+_OTHERS = ("--mlir-print", "--mlir-elide", "--compile-to", "--compile-mode")
 # Of the operations that were fused into a kernel, so many are named.
 _MOST_NAMED = 8
 
 
 def dump_flags(folder: str, flags: Sequence[str]) -> list[str]:
-    """Return the options that make the compiler write its phases to a folder; none beside like ones."""
+    """Return the options that make the compiler write the module to a folder; none beside like ones."""
     if any(flag.startswith(_OTHERS) for flag in flags):
         return []
-    return [f"--dump-compilation-phases-to={folder}", *_PRINTING]
-
-
-def without_dump(flags: Sequence[str]) -> list[str]:
-    """Return options without those of `dump_flags`."""
-    return [flag for flag in flags if not flag.startswith((*_PRINTING, "--dump-compilation"))]
+    return [f"{_FOLDER}{folder}", *_PRINTING]
 
 
 def dumped(folder: str) -> str | None:
-    """Return the module that the compiler wrote to a folder after the phase; None if it did not."""
-    for path in Path(folder).glob(f"*.{_PHASE}.mlir"):
-        return path.read_text()
-    return None
+    """Return the module that the compiler wrote to a folder; None if it did not."""
+    files = Path(folder).rglob("*.mlir")
+    # Constants are computed before, by programs that are compiled too: the module's own is the last.
+    last = max(files, key=lambda path: path.stat().st_mtime_ns, default=None)
+    return None if last is None else last.read_text()
 
 
 def dispatch_map(text: str | None, module: Any, weights: int) -> DispatchMap | None:
@@ -82,7 +75,7 @@ def dispatch_map(text: str | None, module: Any, weights: int) -> DispatchMap | N
     if text is None:
         return None
     try:
-        context = ir.Context()
+        context = module.context
         with context:
             return _read(ir.Module.parse(text, context), module, weights)
     # A profile says less then; the artifact is as good as ever.
@@ -191,8 +184,8 @@ def _append(file: IO[bytes], name: str, content: Any) -> None:
         archive.writestr(entry, json.dumps(content, separators=(",", ":")))
 
 
-def phases_folder(scratch: str) -> str:
-    """Return the folder for the compiler's phases inside its folder for temporary files."""
-    folder = os.path.join(scratch, "phases")
+def dump_folder(scratch: str) -> str:
+    """Return a folder for what the compiler writes down, inside that for its temporary files."""
+    folder = os.path.join(scratch, "written")
     os.makedirs(folder, exist_ok=True)
     return folder

@@ -22,7 +22,7 @@ from shark_turbine.files import check_target, new_file
 from shark_turbine.signature import FunctionSignature, StateEntry
 
 from . import failures, inputs, large_child
-from .dispatch_map import append_map, dispatch_map, dump_flags, dumped, phases_folder
+from .dispatch_map import append_map, dispatch_map, dump_flags, dump_folder, dumped
 from .facts import ModuleFacts, facts
 from .marks import marked
 from .options import (
@@ -253,8 +253,8 @@ def _run_compiler(
         files = (source.fileno(), output.fileno())
 
         source_path, output_path = (f"/dev/fd/{descriptor}" for descriptor in files)
-        phases = phases_folder(scratch)
-        flags = [*flags, *dump_flags(phases, flags)]
+        written = dump_folder(scratch)
+        flags = [*flags, *dump_flags(written, flags)]
         is_large = os.fstat(files[0]).st_size >= LARGE_MODULE
         settings: dict[str, Any] = {
             "keep_open": files, "timeout": options.timeout, "scratch": scratch,
@@ -270,7 +270,7 @@ def _run_compiler(
                 result = run_iree("iree-compile", command, **settings)
         except TimeoutError as error:
             raise failures.took_too_long(name, options.timeout) from error
-        printed = dumped(phases)
+        printed = dumped(written)
     if result.status != 0:
         raise failures.explain(result, name, module if options.diagnose else None)
     return printed

@@ -18,7 +18,7 @@ import sys
 import threading
 from typing import Any
 
-_DUMP = "--dump-compilation-phases-to="
+_DUMP = "--mlir-print-ir-tree-dir="
 _PHASE = b"stream"
 _MADV_DONTNEED = 4
 _PERIOD = 0.01
