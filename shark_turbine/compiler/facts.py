@@ -41,6 +41,7 @@ class ModuleFacts:
     has_products: bool = False
     has_convolutions: bool = False
     has_other_convolutions: bool = False
+    has_dynamic_sizes: bool = False
     stored_weights: int = 0
     external_weights: int = 0
     constant_bytes: int = 0
@@ -49,11 +50,12 @@ class ModuleFacts:
 def facts(module: Any) -> ModuleFacts:
     """Look through a module once."""
     named = "sym_name" in module.operation.attributes
-    needs_f64 = has_products = has_convolutions = has_others = False
+    needs_f64 = has_products = has_convolutions = has_others = is_dynamic = False
     stored = external = constant_bytes = 0
     for operation in walk(module.operation):
         name = operator_name(operation)
         needs_f64 = needs_f64 or _needs_f64(operation, name)
+        is_dynamic = is_dynamic or any("?" in str(value.type) for value in operation.results)
         has_products = has_products or bool(_PRODUCTS.match(name))
         if _CONVOLUTIONS.match(name):
             has_convolutions = True
@@ -76,6 +78,7 @@ def facts(module: Any) -> ModuleFacts:
         has_products=has_products,
         has_convolutions=has_convolutions,
         has_other_convolutions=has_others,
+        has_dynamic_sizes=is_dynamic,
         stored_weights=stored,
         external_weights=external,
         constant_bytes=constant_bytes,

@@ -35,7 +35,8 @@ def candidates(
     ]
     if CPU_BACKEND not in target.backends:
         return distinct(baseline, found)
-    if facts.has_products or facts.has_convolutions:
+    # With dynamic sizes packing may be wrong for other sizes than those that are tried.
+    if (facts.has_products or facts.has_convolutions) and not facts.has_dynamic_sizes:
         found.append(_toggled(baseline, "packed", _PACKING))
     if facts.has_convolutions:
         found.append(_toggled(baseline, "im2col", _IM2COL))
