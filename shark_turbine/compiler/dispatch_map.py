@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,6 +46,9 @@ _PRINTING = (
 )
 # Options of the user's that say the same, or stop earlier.
 _OTHERS = ("--mlir-print", "--mlir-elide", "--compile-to", "--compile-mode")
+_MOST_CONSTANTS = 64
+_CONSTANTS = {"index": 2, "i64": 2, "f64": 2}
+_OPERANDS = re.compile(r"stream\.cmd\.dispatch [^\n]*\([^()\n]* : ([a-z0-9, ]+)\) \{")
 # Of the operations that were fused into a kernel, so many are named.
 _MOST_NAMED = 8
 
@@ -62,6 +66,18 @@ def dumped(folder: str) -> str | None:
     # Constants are computed before, by programs that are compiled too: the module's own is the last.
     last = max(files, key=lambda path: path.stat().st_mtime_ns, default=None)
     return None if last is None else last.read_text()
+
+
+def takes_too_many_sizes(text: str | None) -> bool:
+    """Say whether a dispatch of the module that the compiler wrote takes more than a CPU's runtime gives.
+
+    It refuses to load those (`IREE_HAL_EXECUTABLE_MAX_CONSTANT_COUNT`). Sizes that the compiler does not
+    know travel as such constants of 32 bits, each in two.
+    """
+    return any(
+        sum(_CONSTANTS.get(kind, 1) for kind in kinds.split(", ")) > _MOST_CONSTANTS
+        for kinds in _OPERANDS.findall(text or "")
+    )
 
 
 def dispatch_map(text: str | None, module: Any, weights: int) -> DispatchMap | None:

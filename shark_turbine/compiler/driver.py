@@ -22,7 +22,14 @@ from shark_turbine.files import check_target, new_file
 from shark_turbine.signature import FunctionSignature, StateEntry
 
 from . import failures, inputs, large_child
-from .dispatch_map import append_map, dispatch_map, dump_flags, dump_folder, dumped
+from .dispatch_map import (
+    append_map,
+    dispatch_map,
+    dump_flags,
+    dump_folder,
+    dumped,
+    takes_too_many_sizes,
+)
 from .facts import ModuleFacts, facts
 from .marks import marked
 from .options import (
@@ -214,13 +221,15 @@ def _run_recipe(
         try:
             # Who is to blame is asked only where no other recipe is left.
             patient = replace(options, diagnose=False)
-            return attempt, _run(module, patient, target, found, attempt, output)
+            printed = _run(module, patient, target, found, attempt, output)
+            if not takes_too_many_sizes(printed):
+                return attempt, printed
         except CompileError as error:
             if error.stage in _NOT_OF_RECIPES:
                 raise
-            log.info("%s: does not compile with recipe %s", name, attempt)
-            output.seek(0)
-            output.truncate()
+        log.info("%s: does not compile with recipe %s", name, attempt)
+        output.seek(0)
+        output.truncate()
     return last, _run(module, options, target, found, last, output)
 
 

@@ -70,6 +70,13 @@ def from_load(
             got=message,
             fix='load(..., parameters={"model": "weights.safetensors"})',
         )
+    if "constants exceeds limit" in message:
+        return LoadError(
+            "a loop of the vmfb takes more sizes than IREE's runtime passes to one",
+            where=origin,
+            got=message,
+            fix="export it with fewer dynamic dims in one function, or compile it with recipe='none'",
+        )
     return LoadError(f"IREE refused it: {message[:300]}", where=origin, fix="compile it again")
 
 

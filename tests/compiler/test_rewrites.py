@@ -11,6 +11,7 @@ from torch import nn
 
 import shark_turbine.runtime as runtime
 from shark_turbine import aot, compiler
+from shark_turbine.compiler import dispatch_map
 from shark_turbine.compiler.rewrites import REWRITES, rewrite
 from shark_turbine.errors import CompileError
 
@@ -159,3 +160,38 @@ def test_a_rewrite_that_does_not_exist() -> None:
     with pytest.raises(CompileError, match="no such rewrite") as raised:
         compiler.Recipe("mine", rewrites=("convolution-as-product",))
     assert "convolutions-as-products" in str(raised.value)
+
+
+def test_a_kernel_of_too_many_sizes_is_written_another_way(monkeypatch) -> None:
+    # IREE's runtime passes 64 constants to a dispatch. With a limit of none
+    # any program of dynamic sizes has too many.
+    model = nn.Conv2d(6, 6, 5, padding=2, groups=6).eval()
+    image = torch.randn(2, 6, 9, 9)
+    output = aot.export(model, image, dynamic_shapes=({0: BATCH},))
+    monkeypatch.setattr(dispatch_map, "_MOST_CONSTANTS", 0)
+    with_caution = output.compile()
+    assert with_caution.manifest["recipe"]["name"] == "auto, plain"
+    loaded = runtime.load(with_caution, device="local-sync")
+    torch.testing.assert_close(loaded.main(image[:1]), model(image[:1]), rtol=1e-5, atol=1e-5)
+
+
+def test_kernels_as_large_as_an_image_of_a_dynamic_batch() -> None:
+    model = nn.Conv2d(6, 6, 7, padding=3, groups=6).eval()
+    output = aot.export(model, torch.randn(2, 6, 9, 9), dynamic_shapes=({0: BATCH},))
+    loaded = runtime.load(output.compile(), device="local-sync")
+    for batch in (1, 3):
+        image = torch.randn(batch, 6, 9, 9)
+        torch.testing.assert_close(loaded.main(image), model(image), rtol=1e-5, atol=1e-5)
+
+
+def test_what_a_dispatch_takes_is_counted() -> None:
+    def printed(sizes: int) -> str:
+        operands = ", ".join(f"%{number}" for number in range(sizes))
+        kinds = ", ".join(["index"] * sizes)
+        return (
+            f"  stream.cmd.dispatch @main::@main_0[%0]({operands} : {kinds}) {{\n    ro %x[%c0]\n"
+        )
+
+    assert not dispatch_map.takes_too_many_sizes(printed(32))
+    assert dispatch_map.takes_too_many_sizes(printed(33))
+    assert not dispatch_map.takes_too_many_sizes(None)

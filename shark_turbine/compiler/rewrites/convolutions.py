@@ -19,6 +19,8 @@ from .writer import Tensor, Writer, constant, tensor
 # More taps make a graph that takes long to compile. Gradients of weights are convolutions with
 # kernels as large as an image.
 _MOST_TAPS = {"products": 128, "sums": 64}
+# Of a batch that is not known each tap brings sizes of its own, and a dispatch may take 64 of them.
+_MOST_TAPS_OF_A_DYNAMIC_BATCH = 25
 # Elements of all taps together: they are written to memory.
 _MOST_ELEMENTS = 2**26
 # Images for which the product is written out one by one: what is written for one is then still in the
@@ -118,7 +120,9 @@ def _suits_direct_code(found: Convolution) -> bool:
 def depthwise_as_sums(operation: Any, writer: Writer) -> Any:
     """Write a convolution of each channel by itself as a sum of the taps times numbers."""
     found = read(operation)
-    if found is None or found.taps > _MOST_TAPS["sums"] or not _is_depthwise(found):
+    if found is None or not _is_depthwise(found):
+        return None
+    if found.taps > (_MOST_TAPS_OF_A_DYNAMIC_BATCH if found.batch is None else _MOST_TAPS["sums"]):
         return None
     flat = writer.view(found.weight, [found.channels, found.taps])
     ones = [1] * len(found.out)
