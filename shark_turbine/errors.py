@@ -180,6 +180,10 @@ class ParameterError(LoadError):
         super().__init__(what, where=where, got=got, expected=expected, fix=fix)
 
 
+class CommandLineError(TurbineError, ValueError):
+    """The command `shark-turbine` was told something that it cannot do."""
+
+
 class VersionError(TurbineError, RuntimeError):
     """An installed package is outside the range that this release supports."""
 
