@@ -86,12 +86,13 @@ def _load_module(name: str) -> ModuleType:
         missing = getattr(cause, "name", None) if isinstance(cause, ModuleNotFoundError) else None
         # Of `a.b` it is `a` or `a.b` that may be missing; anything else is missing inside of it.
         if missing and f"{name}.".startswith(f"{missing}."):
-            beside = Path(*name.split(".")).with_suffix(".py")
+            files = [path.stem for path in Path().glob("*.py")]
+            close = difflib.get_close_matches(missing, files, n=1)
             raise CommandLineError(
                 f"there is no module {missing!r}",
                 got=name,
                 expected="a module in the current folder, or an installed one",
-                fix=f"{beside}:... if that file is meant" if beside.exists() else None,
+                fix=f"did you mean {close[0]!r}?" if close else None,
             ) from cause
         raise
 

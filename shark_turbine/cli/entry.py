@@ -150,9 +150,7 @@ def _unknown(
     return CommandLineError(
         f"there is no {kind} {name!r}",
         expected=expected,
-        fix=f"did you mean {close[0]!r}?"
-        if close
-        else f"{path} --help lists what there is",
+        fix=f"did you mean {close[0]!r}?" if close else f"{path} --help lists what there is",
     )
 
 

@@ -79,8 +79,18 @@ _SUFFIXES = (".vmfb", ".mlir", ".mlirbc")
 @click.option(
     "--strict/--no-strict", default=True, help="Trace with TorchDynamo (the default), or without."
 )
-@click.option("--timeout", type=float, default=3600.0, metavar="SECONDS", help="0 waits for ever.")
-@click.option("--cache/--no-cache", default=True, help="Compile even what was compiled before.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0),
+    default=3600.0,
+    metavar="SECONDS",
+    help="When the compiler is stopped: after an hour, if left out; 0 is never.",
+)
+@click.option(
+    "--cache/--no-cache",
+    default=True,
+    help="Take what was compiled before from the cache, or do not.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 def export(**options: Any) -> int:

@@ -14,27 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from shark_turbine import runtime
 from shark_turbine.errors import CommandLineError
-from shark_turbine.files import check_target, new_file
-from shark_turbine.runtime.tensors import to_numpy
+from shark_turbine.files import check_target
 from shark_turbine.signature import (
     Argument,
     FunctionSignature,
-    MappingTree,
-    SequenceTree,
-    Tree,
     build,
 )
 
 from .arrays import to_array
 from .input_spec import DynamicDim, InputSpec
 from .output import print_json, readable_time
-
-# More elements than this are elided where people read them.
-_MOST_PRINTED = 1000
+from .results import check_files, print_results, results_of, results_to_json, write_results
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +55,34 @@ def run_file(request: RunRequest) -> None:
         request.file, device=request.device, parameters=_parameters(request.parameters)
     )
     function = module[_function_name(module, request)]
+    tree = function.signature.result
+    check_files(tree, request.outputs)
     arguments = _arguments(function.signature, request)
     with _interruptible():
-        result, times = _call(function, arguments, request.repeat)
-    results = [
-        (name, to_numpy(value)) for name, value in _leaves(function.signature.result, result, "")
-    ]
-    _write(results, request.outputs)
+        value, times = _call(function, arguments, request.repeat)
+    results = results_of(tree, value)
+    if request.outputs:
+        write_results(results, request.outputs)
     if request.as_json:
-        _print_as_json(function, results, times, request)
-    else:
-        _print(results, times, request)
+        print_json({
+            "function": function.signature.name,
+            "device": function.module.device.uri,
+            "results": results_to_json(results, request.outputs),
+            "calls": len(times),
+            "median_seconds": statistics.median(times),
+        })  # fmt: skip
+        return
+    if not request.outputs:
+        print_results(results)
+    for path in request.outputs:
+        print(f"wrote {path}")
+    if request.repeat is not None:
+        _print_times(times)
+
+
+def _print_times(times: Sequence[float]) -> None:
+    middle, low, high = (readable_time(f(times)) for f in (statistics.median, min, max))
+    print(f"median of {len(times)} calls: {middle} ({low} to {high}), after one to warm up")
 
 
 def _parameters(words: Sequence[str]) -> Any:
@@ -217,114 +226,3 @@ def _timed(function: Any, arguments: Mapping[str, Any]) -> tuple[Any, float]:
     start = time.perf_counter()
     result = function(**arguments)
     return result, time.perf_counter() - start
-
-
-# ------------------------------------------------------------------------------------------------- results --
-
-
-def _leaves(tree: Tree, value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of a result with what to write after `result` to get them."""
-    match tree:
-        case SequenceTree(_, items):
-            for index, item in enumerate(items):
-                yield from _leaves(item, value[index], f"{path}[{index}]")
-        case MappingTree(items):
-            for key, item in items:
-                yield from _leaves(item, value[key], f"{path}[{key!r}]")
-        case _:
-            if value is not None:
-                yield path, value
-
-
-def _write(results: Sequence[tuple[str, Any]], paths: Sequence[Path]) -> None:
-    if not paths:
-        return
-    if len(paths) > len(results) or (len(paths) < len(results) and paths[0].suffix != ".npz"):
-        raise CommandLineError(
-            f"the function gives {len(results)} result{'s' * (len(results) != 1)}",
-            got=f"{len(paths)} --output",
-            expected="a .npy file for each, or one .npz file",
-        )
-    for name, value in results:
-        _refuse_what_npy_cannot_hold(name, value)
-    if paths[0].suffix == ".npz":
-        # numpy calls what has no name so too.
-        arrays = {_key(name) or "arr_0": value for name, value in results}
-        with new_file(paths[0]) as (file, publish):
-            np.savez(file, allow_pickle=False, **arrays)
-            publish()
-        return
-    for path, (_, value) in zip(paths, results, strict=True):
-        with new_file(path) as (file, publish):
-            np.save(file, value, allow_pickle=False)
-            publish()
-
-
-def _key(name: str) -> str:
-    """Return a key of a .npz file: `['a'][0]` is called `a.0`."""
-    return ".".join(part.strip("'\"") for part in name.strip("[]").split("]["))
-
-
-def _refuse_what_npy_cannot_hold(name: str, value: Any) -> None:
-    if np.asarray(value).dtype.isbuiltin != 1:
-        raise CommandLineError(
-            f"a .npy file cannot hold result{name}",
-            got=f"a dtype that numpy does not have itself: {np.asarray(value).dtype}",
-            fix="print it, or return .float() from the program",
-        )
-
-
-def _print(results: Sequence[tuple[str, Any]], times: Sequence[float], request: RunRequest) -> None:
-    if not request.outputs:
-        for name, value in results:
-            print(f"result{name}: {_described(value)}")
-            if isinstance(value, np.ndarray):
-                print(np.array2string(value, threshold=_MOST_PRINTED))
-    for path in request.outputs:
-        print(f"wrote {path}")
-    if request.repeat is not None:
-        middle, low, high = (f(times) for f in (statistics.median, min, max))
-        print(
-            f"median of {len(times)} calls: {readable_time(middle)} "
-            f"({readable_time(low)} to {readable_time(high)}), after one to warm up"
-        )
-
-
-def _described(value: Any) -> str:
-    if not isinstance(value, np.ndarray):
-        return repr(value)
-    return f"{value.dtype}[{', '.join(map(str, value.shape))}]"
-
-
-def _print_as_json(
-    function: Any, results: Sequence[tuple[str, Any]], times: Sequence[float], request: RunRequest
-) -> None:
-    shown: list[dict[str, Any]] = []
-    for index, (name, value) in enumerate(results):
-        array = np.asarray(value)
-        entry: dict[str, Any] = {
-            "name": f"result{name}", "dtype": str(array.dtype), "shape": list(array.shape)
-        }  # fmt: skip
-        if request.outputs:
-            entry["file"] = str(request.outputs[min(index, len(request.outputs) - 1)])
-        else:
-            entry["values"] = _plain(array.tolist())
-        shown.append(entry)
-    print_json({
-        "function": function.signature.name,
-        "device": function.module.device.uri,
-        "results": shown,
-        "calls": len(times),
-        "median_seconds": statistics.median(times),
-    })  # fmt: skip
-
-
-def _plain(value: Any) -> Any:
-    """Return what JSON can hold: it has no complex numbers, no infinities and no NaN."""
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, complex):
-        return [_plain(value.real), _plain(value.imag)]
-    if isinstance(value, float) and not np.isfinite(value):
-        return str(value)
-    return value if isinstance(value, (bool, int, float)) else float(value)

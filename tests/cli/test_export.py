@@ -132,7 +132,7 @@ def test_external_weights_go_to_a_file_of_their_own(call, here):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["cli_programms:model"], 2, "there is no module 'cli_programms'"),
+        (["cli_programms:model"], 2, "did you mean 'cli_programs'?"),
         (["cli_program.py:model"], 2, "did you mean cli_programs.py?"),
         (["cli_programs"], 2, "cli_programs:model"),
         (["weights.pt"], 2, "a file of weights holds no program"),

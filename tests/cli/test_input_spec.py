@@ -40,7 +40,7 @@ def test_a_spec_is_read(text, expected):
 
 @pytest.mark.parametrize("text", ["", "2x", "x16xf32", "batchx16xf32", "2x16", "two", "2x-1xf32"])
 def test_what_means_nothing_is_refused(text):
-    with pytest.raises(CommandLineError, match="--input cannot be read|there is no dtype"):
+    with pytest.raises(CommandLineError, match=r"--input cannot be read|there is no dtype"):
         to_array(parse_input(text), ())
 
 

@@ -29,7 +29,7 @@ class Numbers(aot.CompiledModule):
     def both(self, x=aot.AbstractTensor("n"), k=aot.AbstractF32):
         return self.compute(x, k)
 
-    def add(self, terms={"a": aot.AbstractTensor(2), "b": aot.AbstractTensor(2)}):
+    def add(self, terms={"a": aot.AbstractTensor(2), "b": aot.AbstractTensor(2)}):  # noqa: B006
         self.total = self.compute(terms["a"], terms["b"])["sum"]
         return self.total
 
@@ -53,9 +53,9 @@ def test_results_are_printed_under_their_paths(call, vmfb):
     )
     assert (code, err) == (0, "")
     assert out.splitlines() == [
-        "result['sum']: float32[3]",
+        "result['sum']: f32[3]",
         "[0.5 1.5 2.5]",
-        "result['parts'][0]: float32[3]",
+        "result['parts'][0]: f32[3]",
         "[0. 2. 4.]",
         "result['parts'][1]: bool[3]",
         "[False False  True]",
@@ -69,7 +69,7 @@ def test_results_are_json(call_json, vmfb):
     assert (told["function"], told["device"], told["calls"]) == ("both", "local-sync", 5)
     assert told["median_seconds"] > 0
     assert told["results"][0] == {
-        "name": "result['sum']", "dtype": "float32", "shape": [2], "values": ["nan", "inf"]
+        "name": "result['sum']", "dtype": "f32", "shape": [2], "values": ["nan", "inf"]
     }  # fmt: skip
     assert told["results"][2]["values"] == [False, True]
 
@@ -92,7 +92,7 @@ def test_files_in_and_out(call, call_json, vmfb, here):
 def test_dtypes_that_numpy_lacks(call, vmfb, here):
     narrow = ("run", vmfb, "--function", "narrow", "--input", "2xbf16=3")
     code, out, _ = call(*narrow)
-    assert (code, out.splitlines()) == (0, ["result: bfloat16[2]", "[1 1]"])
+    assert (code, out.splitlines()) == (0, ["result: bf16[2]", "[1 1]"])
     np.array([1, 2], ml_dtypes.bfloat16).tofile("narrow.bin")
     assert call("run", vmfb, "--function", "narrow", "--input", "2xbf16=@narrow.bin")[0] == 0
     code, _, err = call(*narrow, "--output", "narrow.npy")
