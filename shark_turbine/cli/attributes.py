@@ -87,7 +87,7 @@ def _load_module(name: str) -> ModuleType:
         # Of `a.b` it is `a` or `a.b` that may be missing; anything else is missing inside of it.
         if missing and f"{name}.".startswith(f"{missing}."):
             files = [path.stem for path in Path().glob("*.py")]
-            close = difflib.get_close_matches(missing, files, n=1)
+            close = difflib.get_close_matches(str(missing), files, n=1)
             raise CommandLineError(
                 f"there is no module {missing!r}",
                 got=name,
@@ -130,7 +130,11 @@ def _member(value: Any, name: str, module_name: str) -> Any:
     try:
         return getattr(value, name)
     except AttributeError as error:
-        names = [known for known in dir(value) if not known.startswith("_")]
+        names = [
+            known
+            for known in dir(value)
+            if not known.startswith("_") and not isinstance(getattr(value, known, None), ModuleType)
+        ]
         close = difflib.get_close_matches(name, names, n=1)
         raise CommandLineError(
             f"{getattr(value, '__name__', module_name)} has no attribute {name!r}",

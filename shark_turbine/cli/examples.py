@@ -15,6 +15,7 @@ from shark_turbine.errors import CommandLineError
 from .arrays import row_of, to_array
 from .attributes import load_attribute, of_user
 from .input_spec import DynamicDim, InputSpec
+from .programs import required_arguments
 
 # Example sizes of dynamic dims: all different, so that none is taken for another.
 _SIZES = (6, 10, 14, 22, 26, 34, 38, 46, 58, 62)
@@ -29,6 +30,14 @@ def examples_of(specs: Sequence[InputSpec], program: Any) -> Examples:
     Raises:
         CommandLineError: the specs contradict each other, or cannot be made.
     """
+    function = program.forward if isinstance(program, torch.nn.Module) else program
+    needed = [] if specs else required_arguments(function)
+    if needed:
+        raise CommandLineError(
+            "the types of the arguments are not said",
+            got="no --input and no --inputs",
+            expected=f"--input for each of {', '.join(needed)}, such as --input 2x16xf32",
+        )
     sizes: dict[str, int] = {}
     dims: dict[str, Any] = {}
     args: list[Any] = []
@@ -54,7 +63,6 @@ def examples_of(specs: Sequence[InputSpec], program: Any) -> Examples:
     if not kwargs:
         return tuple(args), kwargs, tuple(shapes)
     # Where some arguments have names, torch.export wants them of all.
-    function = program.forward if isinstance(program, torch.nn.Module) else program
     names = list(inspect.signature(function).parameters)
     return tuple(args), kwargs, dict(zip(names, shapes, strict=False)) | shape_of
 

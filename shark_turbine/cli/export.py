@@ -106,10 +106,12 @@ def export(**options: Any) -> int:
     """
     as_json, quiet = options.pop("as_json"), options.pop("quiet")
     told = _checked(options)
-    # Everything up to here was said without waiting for torch.
-    from .exporting import ExportRequest, export_file  # noqa: PLC0415
-
     with shown_steps(quiet=quiet) as steps:
+        # Everything up to here was said without waiting for torch.
+        steps.begin("import")
+        from .exporting import ExportRequest, export_file  # noqa: PLC0415
+
+        steps.end("torch, and the compiler")
         done = export_file(ExportRequest(**told), steps)
     if as_json:
         output.print_json(done)

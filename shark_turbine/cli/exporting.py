@@ -94,8 +94,12 @@ def _export(program: Any, request: ExportRequest) -> aot.ExportOutput:
     weights: Any = request.weights
     if isinstance(program, (*OWN_SIGNATURE, type)):
         _refuse_signature(request)
-        names = {"module_name": request.module_name, "function_name": request.function_name}
-        return aot.export(program, **names, weights=weights)
+        return aot.export(
+            program,
+            module_name=request.module_name,
+            function_name=request.function_name,
+            weights=weights,
+        )
     if isinstance(program, torch.nn.Module) and not request.training:
         program.eval()
     if request.inputs_from is not None:

@@ -67,12 +67,7 @@ def _program_of(value: Any, place: str) -> Any:
 
 
 def _made(factory: Callable[[], Any], call: str, place: str) -> Any:
-    needed = [
-        name
-        for name, parameter in inspect.signature(factory).parameters.items()
-        if parameter.default is parameter.empty
-        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    ]
+    needed = required_arguments(factory)
     if needed:
         raise CommandLineError(
             f"{place} needs arguments to be made",
@@ -100,3 +95,13 @@ def describe_program(program: Any) -> str:
     count = sum(parameter.numel() for parameter in program.parameters())
     size = sum(parameter.nbytes for parameter in program.parameters())
     return f"{name}, {count:,} parameters ({readable_size(size)})"
+
+
+def required_arguments(function: Callable[..., Any]) -> list[str]:
+    """Return the names of the arguments that a call cannot leave out."""
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is parameter.empty and parameter.kind not in optional
+    ]

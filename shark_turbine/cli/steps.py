@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -79,7 +79,7 @@ class _Moving:
 
 
 @contextmanager
-def shown_steps(*, quiet: bool) -> Iterator[Steps]:
+def shown_steps(*, quiet: bool) -> Generator[Steps]:
     """Show steps on stderr, or nothing; a step in which an error ends the command stays open."""
     if quiet:
         yield Steps(_Silent())

@@ -47,7 +47,11 @@ def test_problems_are_told_with_what_mends_them(monkeypatch, capsys, no_smoke):
     assert "torch: python -m pip install 'torch>=2.13,<2.14'" in out
     assert "iree-runtime: python -m pip uninstall iree-runtime;" in out
     monkeypatch.setattr(versions, "installed", lambda name: None if name == "rich" else real(name))
-    assert by_name()["rich"].said == "not installed (>=13.9 is needed)"
+    needed = ["rich>=13.9", "numpy>=2.0", "no-such-thing; extra == 'test'"]
+    monkeypatch.setattr(checks.importlib.metadata, "requires", lambda name: needed)
+    found = by_name()
+    assert "numpy" not in found
+    assert found["rich"].said == "not installed (>=13.9 is needed)"
 
 
 def test_the_cache_is_looked_at(monkeypatch, tmp_path, no_smoke):

@@ -3,7 +3,6 @@
 
 import json
 import os
-import re
 import signal
 import time
 from pathlib import Path
@@ -75,9 +74,9 @@ def test_an_interrupted_export_leaves_nothing(start, programs, number, code):
     assert {path.name for path in programs.iterdir()} - {"__pycache__"} == before - {"__pycache__"}
 
 
-def test_ctrl_c_ends_a_call_that_runs(start, programs):
+def test_ctrl_c_ends_a_call_that_runs(start, call):
     export = ("export", "cli_programs:dot", "--input", "4xf32", "--input", "4xf32")
-    assert finish(start(*export, "-o", "long.vmfb", "-q"))[0] == 0
+    assert call(*export, "-o", "long.vmfb", "-q")[0] == 0
     inputs = ("--input", "4xf32", "--input", "4xf32")
     process = start("run", "long.vmfb", *inputs, "--repeat", 10**9)
     # It is in the calls once it has computed for a while.
@@ -99,13 +98,12 @@ def test_a_reader_that_has_gone_is_no_error(start):
     assert finish(process) == (141, None, "")
 
 
-@pytest.mark.parametrize(("extra", "has_colors"), [({"NO_COLOR": "1"}, False), ({}, True)])
-def test_a_terminal_sees_steps_move(start, extra, has_colors):
+def test_a_terminal_sees_steps_move(start):
     ours, theirs = os.openpty()
     process = start(
         *("export", "cli_programs:model", "--input", "2x3xf32", "-o", "tty.vmfb", "--json"),
         stderr=theirs,
-        env={"TERM": "xterm-256color", **extra},
+        env={"TERM": "xterm-256color"},
     )
     os.close(theirs)
     shown = read_to_end(ours)
@@ -115,7 +113,17 @@ def test_a_terminal_sees_steps_move(start, extra, has_colors):
     assert "✓" in shown
     assert "the module says something" in shown
     assert "tty.vmfb, " in shown
-    assert bool(re.search(r"\x1b\[(\d+;)*3\d(;\d+)*m", shown)) is has_colors
+
+
+@pytest.mark.parametrize(("extra", "has_colors"), [({"NO_COLOR": "1"}, False), ({}, True)])
+def test_colors_are_for_terminals_that_want_them(start, extra, has_colors):
+    ours, theirs = os.openpty()
+    process = start("inspect", "none.vmfb", stderr=theirs, env={"TERM": "xterm-256color", **extra})
+    os.close(theirs)
+    shown = read_to_end(ours)
+    assert finish(process)[0] == 2
+    assert ("\x1b[1;31merror:\x1b[0m" in shown) is has_colors
+    assert "error:" in shown
 
 
 def read_to_end(descriptor):

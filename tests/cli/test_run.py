@@ -24,7 +24,7 @@ class Numbers(aot.CompiledModule):
 
     @aot.jittable
     def pick(table, index):
-        return table[index]
+        return table[index]  # pyright: ignore[reportIndexIssue]
 
     def both(self, x=aot.AbstractTensor("n"), k=aot.AbstractF32):
         return self.compute(x, k)
