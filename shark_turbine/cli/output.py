@@ -8,6 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
 from shark_turbine.errors import TurbineError
@@ -36,7 +37,10 @@ def show_warning(
 ) -> None:
     """Print a warning in one line; takes what `warnings.showwarning` takes."""
     if file is None:
-        say(f"{_painted('warning:', _YELLOW)} {message}  ({filename}:{lineno})")
+        # A line of ours tells nobody what to change.
+        is_ours = Path(__file__).parents[1] in Path(filename).parents
+        place = "" if is_ours else f"  ({filename}:{lineno})"
+        say(f"{_painted('warning:', _YELLOW)} {message}{place}")
     else:
         file.write(warnings.formatwarning(message, category, filename, lineno, line))
 

@@ -36,13 +36,16 @@ _TOLD = {
 
 
 def main() -> None:
-    """Test one thing after the other; what a later one needs of an earlier may be missing."""
-    _tell(_try("torch", _import_torch))
+    """Test one thing after the other, and nothing that needs what does not work."""
+    imported = _try("import torch", _import_torch)
+    _tell(imported)
+    if imported.verdict == PROBLEM:
+        return
     vmfb: list[Any] = []
     _tell(_try("compiler", lambda: _compile(vmfb)))
+    _tell(_try("devices", _devices))
     if vmfb:
         _tell(_try("runtime", lambda: _run(vmfb[0])))
-    _tell(_try("devices", _devices))
     for finding in _machine():
         _tell(finding)
 
@@ -61,7 +64,7 @@ def _try(about: str, test: Callable[[], Finding]) -> Finding:
 
 
 _REINSTALL = {
-    "torch": "python -m pip install --force-reinstall 'torch>=2.13,<2.14'",
+    "import torch": "python -m pip install --force-reinstall 'torch>=2.13,<2.14'",
     "compiler": "python -m pip install --force-reinstall 'iree-base-compiler>=3.13,<3.14'",
     "runtime": "python -m pip install --force-reinstall 'iree-base-runtime>=3.13,<3.14'",
     "devices": "python -m pip install --force-reinstall 'iree-base-runtime>=3.13,<3.14'",
@@ -72,7 +75,7 @@ def _import_torch() -> Finding:
     start = time.perf_counter()
     torch = import_module("torch")
     taken = readable_time(time.perf_counter() - start)
-    return Finding(OK, "torch", f"{torch.__version__} imports, in {taken}")
+    return Finding(OK, "import torch", f"{torch.__version__}, in {taken}")
 
 
 def _compile(vmfb: list[Any]) -> Finding:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from shark_turbine import aot, runtime
+from shark_turbine.cli import output
 
 X = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
 BY = torch.tensor([2.0, 3.0, 4.0])
@@ -183,3 +184,13 @@ def test_a_place_that_cannot_be_written_is_said_first(call, here):
     assert code == 2
     assert "missing/x.vmfb cannot be written" in err
     assert "load" not in err
+
+
+def test_a_warning_is_one_line_without_a_line_of_ours(capsys):
+    ours = output.__file__
+    for file in (ours, "/home/user/model.py"):
+        output.show_warning(UserWarning("the model changes self.seen"), UserWarning, file, 7)
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: the model changes self.seen",
+        "warning: the model changes self.seen  (/home/user/model.py:7)",
+    ]

@@ -2,6 +2,7 @@
 """`doctor` and `targets`: on this machine, and on one where things are wrong."""
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -75,16 +76,26 @@ def test_a_misspelt_variable_is_found(monkeypatch, no_smoke):
 
 
 def test_a_child_that_dies_is_a_finding(monkeypatch):
-    told = json.dumps({"verdict": OK, "about": "torch", "said": "imports", "fix": None})
+    told = json.dumps({"verdict": OK, "about": "import torch", "said": "2.13", "fix": None})
     died = subprocess.CompletedProcess(
         [], -4, f"{told}\n", "Fatal Python error: Illegal instruction\n"
     )
     monkeypatch.setattr(checks.subprocess, "run", lambda *_, **__: died)
     first, last = checks._smoke()
-    assert (first.about, last.verdict) == ("torch", PROBLEM)
+    assert (first.about, last.verdict) == ("import torch", PROBLEM)
     assert last.said == (
-        "it ended with signal 4 after torch: Fatal Python error: Illegal instruction"
+        "it ended with signal 4 after import torch: Fatal Python error: Illegal instruction"
     )
+
+
+def test_a_torch_that_does_not_import_is_one_problem(monkeypatch, tmp_path):
+    (tmp_path / "torch.py").write_text("raise ImportError('undefined symbol: foo')")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    monkeypatch.setenv("PYTHONPATH", path)
+    (finding,) = checks._smoke()
+    assert (finding.verdict, finding.about) == (PROBLEM, "import torch")
+    assert finding.said == "ImportError: undefined symbol: foo"
+    assert "pip install --force-reinstall 'torch" in str(finding.fix)
 
 
 def test_targets_are_listed_with_what_compiles_here(call_json, call):
