@@ -130,8 +130,10 @@ def _refuse_signature(request: ExportRequest) -> None:
 
 
 def _signatures(exported: aot.ExportOutput) -> str:
-    program = aot.CompiledModule.get_program(exported.compiled_module)
-    return "; ".join(str(procedure.signature) for procedure in program.procedures)
+    procedures = aot.CompiledModule.get_program(exported.compiled_module).procedures
+    if len(procedures) == 1:
+        return str(procedures[0].signature)
+    return f"{len(procedures)} functions: {', '.join(each.signature.name for each in procedures)}"
 
 
 def _compile(exported: aot.ExportOutput, request: ExportRequest, steps: Steps) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def run(
 ) -> int:
     """Call a function of a compiled file and print its results.
 
-    \\b
+    \b
         shark-turbine run mlp.vmfb --input 4x16xf32=1
     """
     specs = tuple(map(parse_input, inputs))

@@ -102,8 +102,9 @@ def test_functions_and_programs_of_other_kinds(call, here):
 
 
 def test_mlir_is_written_and_not_compiled(call, call_json, here):
-    code, told = call_json("export", "cli_programs:Pair", "-o", "pair.mlir", "-q")
+    code, told = call_json("export", "cli_programs:Pair", "-o", "pair.mlir")
     assert (code, told["bytes"]) == (0, (here / "pair.mlir").stat().st_size)
+    assert list(told["seconds"]) == ["import", "load", "trace", "write"]
     text = (here / "pair.mlir").read_text()
     assert "func.func @split(%arg0: tensor<2xf32>, %arg1: tensor<2xbf16>)" in text
     assert call("export", "cli_programs:Pair", "-o", "pair.mlirbc", "-q")[0] == 0
@@ -133,6 +134,7 @@ def test_external_weights_go_to_a_file_of_their_own(call, here):
         (["cli_programms:model"], 2, "did you mean 'cli_programs'?"),
         (["cli_program.py:model"], 2, "did you mean cli_programs.py?"),
         (["cli_programs"], 2, "cli_programs:model"),
+        (["./notes:model"], 2, "notes is no Python file"),
         (["weights.pt"], 2, "a file of weights holds no program"),
         (["none.pt2"], 2, "none.pt2 cannot be read as a saved program"),
         (["cli_programs:modle"], 2, "did you mean 'model'?"),
@@ -144,6 +146,11 @@ def test_external_weights_go_to_a_file_of_their_own(call, here):
         (["cli_programs:model", "--recipe", "fast"], 2, "there is no such recipe"),
         (["cli_programs:model", "--input", "2xfloat32"], 2, "did you mean 'f32'?"),
         (["cli_programs:model"], 2, "--input for each of x, such as --input 2x16xf32"),
+        (
+            ["cli_programs:dot", "--input", "n?4xf32", "--input", "n?5xf32"],
+            2,
+            "the dim n has two example sizes",
+        ),
         (["cli_programs:dot", "--input", "2xf32"], 2, "the example arguments do not fit"),
         (["cli_programs:model", "--inputs", "cli_programs:number"], 2, "holds no example inputs"),
         (["cli_programs:Decides", "--input", "3xf32"], 3, "Decides"),
@@ -152,6 +159,7 @@ def test_external_weights_go_to_a_file_of_their_own(call, here):
     ],
 )
 def test_a_mistake_is_said_without_a_traceback(call, here, words, code, said):
+    (here / "notes").write_text("no Python")
     found, out, err = call("export", *words, "-o", "never.vmfb", "-q")
     assert (found, out) == (code, "")
     assert said in err

@@ -41,19 +41,6 @@ def ends(condition, seconds=20.0):
     return False
 
 
-def test_export_then_run_print_nothing_but_their_own(start):
-    code, out, err = finish(
-        start(
-            "export", "cli_programs:model", "--input", "2x3xf32", "-o", "child.vmfb", "--json", "-q"
-        )
-    )
-    assert (code, err) == (0, "the module says something\n")
-    assert json.loads(out)["file"] == "child.vmfb"
-    code, out, err = finish(start("run", "child.vmfb", "--input", "2x3xf32=1"))
-    assert (code, err) == (0, "")
-    assert out == "result: f32[2, 3]\n[[2. 3. 4.]\n [2. 3. 4.]]\n"
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_export_leaves_nothing(start, programs, number, code):
     before = {path.name for path in programs.iterdir()}
@@ -98,7 +85,7 @@ def test_a_reader_that_has_gone_is_no_error(start):
     assert finish(process) == (141, None, "")
 
 
-def test_a_terminal_sees_steps_move(start):
+def test_a_terminal_sees_steps_move_and_nothing_of_the_bindings(start):
     ours, theirs = os.openpty()
     process = start(
         *("export", "cli_programs:model", "--input", "2x3xf32", "-o", "tty.vmfb", "--json"),
@@ -113,6 +100,11 @@ def test_a_terminal_sees_steps_move(start):
     assert "✓" in shown
     assert "the module says something" in shown
     assert "tty.vmfb, " in shown
+    # What the bindings say at the end of an interpreter.
+    assert "nanobind" not in shown
+    code, out, err = finish(start("run", "tty.vmfb", "--input", "2x3xf32=1"))
+    assert (code, err) == (0, "")
+    assert out == "result: f32[2, 3]\n[[2. 3. 4.]\n [2. 3. 4.]]\n"
 
 
 @pytest.mark.parametrize(("extra", "has_colors"), [({"NO_COLOR": "1"}, False), ({}, True)])

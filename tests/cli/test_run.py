@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from shark_turbine import aot
+from shark_turbine.cli.results import Result, write_results
+from shark_turbine.errors import CommandLineError
 
 
 class Numbers(aot.CompiledModule):
@@ -87,6 +89,13 @@ def test_files_in_and_out(call, call_json, vmfb, here):
     with np.load("all.npz") as archive:
         assert set(archive) == {"sum", "parts.0", "parts.1"}
         np.testing.assert_array_equal(archive["parts.0"], np.float32([22, 44]))
+
+
+def test_two_results_of_one_name_are_not_made_one(tmp_path):
+    same = [Result(keys, np.ones(1)) for keys in [("a", "b"), ("a.b",)]]
+    with pytest.raises(CommandLineError, match=r"two results would have one name"):
+        write_results(same, [tmp_path / "all.npz"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_dtypes_that_numpy_lacks(call, vmfb, here):
