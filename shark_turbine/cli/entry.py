@@ -19,6 +19,7 @@ from shark_turbine.errors import CommandLineError, TurbineError
 from . import exits, output
 from .doctor import doctor
 from .export import export
+from .fixes import say_fix_for_command_line
 from .inspect import inspect
 from .run import run
 from .targets import targets
@@ -117,6 +118,7 @@ def _run(words: list[str]) -> int:
 def _report(error: TurbineError, words: Sequence[str]) -> int:
     if _TRACEBACK in words:
         traceback.print_exception(error)
+    say_fix_for_command_line(error)
     output.say_error(error)
     if "--json" in words:
         output.print_json({"error": output.error_to_json(error)})

@@ -15,6 +15,8 @@ import pytest
 from shark_turbine import cli
 
 PROGRAMS = '''
+import inspect
+
 import torch
 from shark_turbine import aot
 
@@ -72,6 +74,13 @@ class Pair(aot.CompiledModule):
 
     def store(self, value=aot.AbstractTensor(2)):
         self.total = value
+
+
+class Frames(torch.nn.Module):
+    """TorchDynamo does not trace what looks at frames."""
+
+    def forward(self, x):
+        return x + 0 * len(inspect.stack())
 
 
 class Decides(torch.nn.Module):

@@ -124,6 +124,7 @@ def test_external_weights_go_to_a_file_of_their_own(call, here):
     assert json.loads(out)["results"][0]["values"] == [[2.0, 3.0, 4.0]] * 2
     code, _, err = call("run", "outside.vmfb", "--input", "2x3xf32=1")
     assert (code, "needs parameters of 'model'" in err) == (2, True)
+    assert "fix:      --parameters FILE" in err
     code, out, _ = call("inspect", "outside.vmfb")
     assert "1 tensor of 12 B from outside, scope model" in out
 
@@ -202,3 +203,23 @@ def test_a_warning_is_one_line_without_a_line_of_ours(capsys):
         "warning: the model changes self.seen",
         "warning: the model changes self.seen  (/home/user/model.py:7)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "fix"),
+    [
+        (["model", "-o", "missing/x.vmfb"], "fix:      mkdir -p 'missing'"),
+        (
+            ["model", "-o", "x.vmfb", "--timeout", "0.001", "--no-cache"],
+            "more time: --timeout 7200",
+        ),
+        (["model", "-o", "x.vmfb", "--recipe", "qqq"], "fix:      --recipe auto"),
+        (["model", "-o", "x.vmfb", "--target", "qqq"], "fix:      shark-turbine targets lists"),
+        (["Frames", "-o", "x.vmfb"], "fix:      --no-strict traces it without TorchDynamo"),
+    ],
+)
+def test_what_mends_an_error_is_said_for_the_command_line(call, words, fix):
+    name, *others = words
+    code, _, err = call("export", f"cli_programs:{name}", "--input", "2x3xf32", *others, "-q")
+    assert code in (2, 3)
+    assert fix in err

@@ -120,7 +120,11 @@ def test_dtypes_that_numpy_lacks(call, vmfb, here):
         (["--function", "both", "--input", "y:2xf32"], 2, "has no argument 'y'"),
         (["--function", "narrow"] + ["--input", "2xbf16"] * 2, 2, "given too many inputs"),
         (["--function", "narrow", "--input", "@no.npy"], 2, "No such file"),
-        (["--function", "narrow", "--input", "2xbf16", "--device", "tpu"], 2, "no such device"),
+        (
+            ["--function", "narrow", "--input", "2xbf16", "--device", "tpu"],
+            2,
+            "fix:      --device local-task uses",
+        ),
         (
             ["--function", "choose", "--input", "3xf32", "--input", "1xi64=7"],
             4,
