@@ -130,7 +130,11 @@ def train_by_processes(folder, epochs, tensors):
     command = ["sh", HERE / "train.sh", tool / "iree-run-module", folder, str(epochs), str(tensors)]
     subprocess.run(command, check=True, env={"PATH": "/usr/bin:/bin"})
     losses = [arrays_of(folder / f"losses_{epoch}.npy")[0] for epoch in range(1, epochs + 1)]
-    return torch.stack(losses), arrays_of(folder / "state.npy"), arrays_of(folder / "predicted.npy")[0]
+    return (
+        torch.stack(losses),
+        arrays_of(folder / "state.npy"),
+        arrays_of(folder / "predicted.npy")[0],
+    )
 
 
 def train_in_c(folder, epochs):
@@ -182,6 +186,22 @@ def same(what, result, expected, tolerance=1e-4):
     return holds
 
 
+def write_files(folder, data):
+    """Write arrays for `train.sh` (.npy) and for the C program (.bin, numbers only)."""
+    for name, array in zip(("x", "y", "test_x"), data, strict=False):
+        np.save(folder / f"{name}.npy", array.numpy())
+        array.numpy().tofile(folder / f"{name}.bin")
+
+
+def compare(expected, eager, losses, state, c_losses):
+    """Compare what was learned with what eager PyTorch learned; return whether all of it is equal."""
+    holds = [same("losses of all steps", losses, expected)]
+    holds += [same(key, state[key], value, 1e-3) for key, value in eager.state_dict().items()]
+    if c_losses is not None:
+        holds.append(same("mean losses of the C program", c_losses, expected.mean(1)))
+    return all(holds)
+
+
 def main():
     """Export, train in three ways, compare; return 0 when they agree."""
     parser = argparse.ArgumentParser(description="Train without Python and without PyTorch.")
@@ -194,31 +214,26 @@ def main():
         folder = Path(name)
         vmfb = aot.export(build(model)).compile(save_to=folder / "digits.vmfb")
         print(f"1. Exported; digits.vmfb has {vmfb.size:,} bytes. Its functions:\n")
-        for signature in vmfb.functions:
-            print(f"   {signature.name}: {len(signature.arguments)} arrays in, "
-                  f"{len(signature.results)} out")
-        for array, path in ((x, "x"), (y, "y"), (test_x, "test_x")):
-            np.save(folder / f"{path}.npy", array.numpy())
-            array.numpy().tofile(folder / f"{path}.bin")
+        for one in vmfb.functions:
+            print(f"   {one.name}: {len(one.arguments)} values in, {len(one.results)} out")
+        write_files(folder, (x, y, test_x))
         names = list(runtime.load(folder / "digits.vmfb").state_dict())
 
-        print(f"\n2. Trained by {epochs} processes of iree-run-module, {len(x)} steps each:\n", flush=True)
+        print(
+            f"\n2. Trained by {epochs} processes of iree-run-module, {len(x)} steps each:\n",
+            flush=True,
+        )
         losses, state, scores = train_by_processes(folder, epochs, len(names))
         print("\n3. Trained by a C program:\n", flush=True)
         c_losses = train_in_c(folder, epochs)
 
         print("\n4. Against eager PyTorch, trained on the same batches:\n")
         expected = train_eagerly(eager, x, y, epochs)
-        holds = same("losses of all steps", losses, expected)
         learned = dict(zip(names, state, strict=True))
-        for key, value in eager.state_dict().items():
-            holds = same(key, learned[key], value, 1e-3) and holds
+        holds = compare(expected, eager, losses, learned, c_losses)
         holds = same("scores of test rows", scores, eager(test_x).detach(), 1e-2) and holds
-        if c_losses is not None:
-            holds = same("mean losses of the C program", c_losses, expected.mean(1)) and holds
         share = (scores.argmax(1) == test_y).float().mean().item()
-        print(f"   {share:.1%} of {len(test_y)} test digits are recognized.")
-        print("\n5. What ships:\n")
+        print(f"   {share:.1%} of {len(test_y)} test digits are recognized.\n\n5. What ships:\n")
         print_sizes(folder / "digits.vmfb")
     holds = holds and share > 0.9
     print("\nAll agree." if holds else "\nThey DISAGREE: this is a bug.")

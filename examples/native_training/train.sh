@@ -9,7 +9,7 @@
 set -eu
 run=$1 folder=$2 epochs=$3 tensors=$4
 
-# One --output for each tensor of the state: the first makes the file, the others append to it.
+# One --output for each tensor of the state: `@` makes the file, `+` appends to it. `--input=*` reads them all.
 write_state="--output=@$folder/new_state.npy"
 for _ in $(seq 2 "$tensors"); do
   write_state="$write_state --output=+$folder/new_state.npy"
@@ -25,10 +25,10 @@ call initial_state $write_state
 mv "$folder/new_state.npy" "$folder/state.npy"
 
 for epoch in $(seq 1 "$epochs"); do
-  call train --input="@$folder/state.npy" --input="@$folder/x.npy" --input="@$folder/y.npy" \
+  call train --input="*$folder/state.npy" --input="@$folder/x.npy" --input="@$folder/y.npy" \
     --output="@$folder/losses_$epoch.npy" $write_state
   mv "$folder/new_state.npy" "$folder/state.npy"
   echo "   epoch $epoch: a process ended, its state is in state.npy"
 done
 
-call evaluate --input="@$folder/state.npy" --input="@$folder/test_x.npy" --output="@$folder/predicted.npy"
+call evaluate --input="*$folder/state.npy" --input="@$folder/test_x.npy" --output="@$folder/predicted.npy"

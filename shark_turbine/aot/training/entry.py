@@ -28,7 +28,7 @@ from ..spec import (
 )
 from ..trace.torch_export import export_module
 from ..types import AbstractF32, AbstractTensor
-from .arguments import Arguments, collect_arguments
+from .arguments import collect_arguments
 from .gradients import loss_and_gradients
 from .optimizers import read_optimizer
 from .step import TrainingState, TrainStep
@@ -224,9 +224,7 @@ def _evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def _globals(
-    attribute: str, tensors: Mapping[str, torch.Tensor], *, mutable: bool
-) -> GlobalTree:
+def _globals(attribute: str, tensors: Mapping[str, torch.Tensor], *, mutable: bool) -> GlobalTree:
     return GlobalTree(
         {
             name: GlobalSpec(

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch._guards import detect_fake_mode
 from torch.export.exported_program import (
     _decompose_exported_program,  # Its public callers cannot ask for gradients.
 )
@@ -121,6 +123,7 @@ def loss_and_gradients(
     _check_loss(program, label)
     refuse_random_numbers(program, label)
     try:
+        _detach_what_has_no_gradient(program, label)
         # Products and a softmax: their gradients compile, those of the fused kernels do not.
         with quiet_torch(), sdpa_kernel(SDPBackend.MATH):
             joint = _decompose_exported_program(
@@ -173,6 +176,35 @@ def _check_loss(program: torch.export.ExportedProgram, label: str) -> None:
         )
 
 
+def _detach_what_has_no_gradient(program: torch.export.ExportedProgram, label: str) -> None:
+    """Mark the parameters of a program that its loss does not depend on: torch refuses them.
+
+    As in eager PyTorch they get no gradient, and the optimizer leaves them alone.
+    """
+    nodes = [node for node in program.graph.nodes if node.op == "placeholder"]
+    values = [node.meta["val"] for node in nodes]
+    tensors = [value for value in values if isinstance(value, torch.Tensor)]
+    trained = [value for value in tensors if value.requires_grad]
+    mode = detect_fake_mode(tensors)
+    with quiet_torch(), mode or nullcontext(), sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
+        (loss,) = program.graph_module(*values)
+        gradients = (
+            torch.autograd.grad(loss, trained, allow_unused=True)
+            if trained and loss.requires_grad
+            else [None for _ in trained]
+        )
+    if all(gradient is None for gradient in gradients):
+        raise DeclarationError(
+            "the loss depends on no parameter that can be trained",
+            where=label,
+            got="a loss without a gradient",
+            expected="a parameter with requires_grad=True between the inputs and the loss",
+            fix="model.requires_grad_(True), and no detach() or no_grad() on the way to the loss",
+        )
+    for value, gradient in zip(trained, gradients, strict=True):
+        value.requires_grad_(gradient is not None)
+
+
 _USER_OUTPUT = OutputKind.USER_OUTPUT
 
 
@@ -191,15 +223,16 @@ def _described(
     for spec in joint.graph_signature.input_specs:
         if spec.kind in _STATE_KINDS:
             tensor = state_tensor(joint, str(spec.target)).detach()
-            name = names[tensor_identity(tensor)]
+            name = names.get(tensor_identity(tensor), str(spec.target).removeprefix("model."))
             name_of[str(spec.target)], tensors[name] = name, tensor
     inputs = tuple(_inputs(joint, name_of, label))
     outputs = tuple(
-        (spec.kind, name_of.get(str(spec.target), "")) for spec in joint.graph_signature.output_specs
+        (spec.kind, name_of.get(str(spec.target), ""))
+        for spec in joint.graph_signature.output_specs
     )
     for kind, _ in outputs:
         if kind not in _OUTPUT_KINDS:
-            raise _unsupported(f"a result of kind {kind.name}", label)
+            raise _unsupported(kind.name, label)
     return LossAndGradients(joint.graph_module, tensors, inputs, outputs)
 
 
@@ -224,16 +257,21 @@ def _inputs(
             yield FixedInput(spec.arg.value) if is_fixed else GivenInput(given)
             given += 1
         else:
-            raise _unsupported(f"an argument of kind {spec.kind.name}", label)
+            raise _unsupported(spec.kind.name, label)
 
 
-def _unsupported(what: str, label: str) -> TracingError:
+def _unsupported(kind: str, label: str) -> TracingError:
+    is_written = kind == "USER_INPUT_MUTATION"
     return TracingError(
-        f"the training step of {label} needs what a compiled function cannot hold",
+        "the model or the loss writes to an argument of the training step"
+        if is_written
+        else "the training step needs what a compiled function cannot hold",
         where=label,
-        got=what,
-        expected="parameters, buffers, tensors and numbers; inputs that are not written to",
-        fix="compute it outside, and pass it as an argument",
+        got="an operation in place, such as x.mul_(2)" if is_written else f"a value of kind {kind}",
+        expected="parameters, buffers, tensors and numbers; arguments that are only read",
+        fix="write out of place: x = x * 2"
+        if is_written
+        else "compute it outside, and pass it as an argument",
     )
 
 

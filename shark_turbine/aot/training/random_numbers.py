@@ -47,27 +47,27 @@ def _draws(node: fx.Node) -> bool:
 
 
 def _random(node: fx.Node, label: str) -> DeclarationError:
-    path, kind = _module_of(node)
+    place, kind = _module_of(node)
     operator = node.target.overloadpacket.__name__  # type: ignore[union-attr]
-    place = f"model.{path}" if path else "the model"
-    is_dropout = "dropout" in kind.lower()
+    shown = f"{place} ({kind})" if kind else place
     return DeclarationError(
-        f"the training step draws random numbers, in {place} ({kind})",
+        f"the training step draws random numbers, in {shown}",
         where=label,
         got=f"{operator}, in training mode",
         expected="a training step without random numbers: a compiled one could not draw PyTorch's",
         fix=f"{place}.eval() after model.train(): dropout is then left out"
-        if path and is_dropout
-        else "leave it out of the model that is exported for training (dropout: p=0)",
+        if "dropout" in kind.lower()
+        else "leave it out of what is exported for training (dropout: p=0)",
     )
 
 
 def _module_of(node: fx.Node) -> tuple[str, str]:
-    """Return the path of the innermost module that an operator belongs to, and its class."""
+    """Return how a user reaches the innermost module that an operator belongs to, and its class."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
-    if not stack:
-        return "", "the loss"
-    path, kind = stack[-1]
+    path, kind = stack[-1] if stack else ("", "")
+    top, *parts = str(path).split(".")
+    if top != "model":
+        return "the loss", ""
+    steps = [f"[{part}]" if part.isdigit() else f".{part}" for part in parts]
     name = kind if isinstance(kind, str) else kind.__name__
-    inner = str(path).partition("model")[2].lstrip(".") if "model" in str(path) else ""
-    return inner, name.rpartition(".")[2]
+    return f"model{''.join(steps)}", name.rpartition(".")[2]

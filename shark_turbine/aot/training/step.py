@@ -48,7 +48,8 @@ class TrainingState:
                 self.mutable[self.moment(update, moment)] = tensor
         self.rates = [f"{self._root}.param_groups.{n}.lr" for n in range(len(optimizer.rates))]
         self.mutable.update(
-            (name, torch.tensor(rate)) for name, rate in zip(self.rates, optimizer.rates, strict=True)
+            (name, torch.tensor(rate))
+            for name, rate in zip(self.rates, optimizer.rates, strict=True)
         )
 
     def moment(self, update: Update, moment: str) -> str:

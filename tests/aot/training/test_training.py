@@ -13,7 +13,7 @@ from torch import nn
 
 import shark_turbine.aot as aot
 import shark_turbine.runtime as rt
-from shark_turbine.errors import ArgumentError
+from shark_turbine.errors import ArgumentError, ContractError
 
 
 class Network(nn.Module):
@@ -132,7 +132,9 @@ def test_the_state_has_the_names_of_pytorch(compiled):
     ]  # fmt: skip
     buffers = ["norm.running_mean", "norm.running_var", "norm.num_batches_tracked"]
     moments = [
-        f"optimizer.state.{name}.{moment}" for name in trained for moment in ("exp_avg", "exp_avg_sq")
+        f"optimizer.state.{name}.{moment}"
+        for name in trained
+        for moment in ("exp_avg", "exp_avg_sq")
     ]
     rates = [f"optimizer.param_groups.{number}.lr" for number in range(3)]
     assert sorted(names) == sorted([*trained, *buffers, *moments, "optimizer.step", *rates])
@@ -173,7 +175,7 @@ def test_batches_of_different_sizes_are_refused(compiled):
     x, y = data(1, 4)[0]
     with pytest.raises(ArgumentError, match="train_step"):
         compiled.train_step(x, y[:3], scale=SCALE)
-    with pytest.raises(ArgumentError, match="64"):
+    with pytest.raises(ContractError, match="64"):
         compiled.train_step(torch.zeros(65, 1, 4, 4), torch.zeros(65, 2), scale=SCALE)
 
 
