@@ -8,7 +8,6 @@ PyTorch learns. Where no IREE runtime with headers is installed, the C program i
 
 import argparse
 import copy
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import iree.runtime
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
@@ -23,6 +23,7 @@ from sklearn.datasets import load_digits
 from shark_turbine import aot, runtime
 
 HERE = Path(__file__).parent
+LIBRARIES = Path(iree.runtime.__file__).parent.with_name("_runtime_libs")
 BATCH, PIXELS, BATCHES = 32, 64, 44
 
 
@@ -126,8 +127,14 @@ def arrays_of(path):
 
 def train_by_processes(folder, epochs, tensors):
     """Run `train.sh` without Python on its path; return losses, the state, and scores of test rows."""
-    tool = Path(*importlib.util.find_spec("iree._runtime_libs").submodule_search_locations)
-    command = ["sh", HERE / "train.sh", tool / "iree-run-module", folder, str(epochs), str(tensors)]
+    command = [
+        "sh",
+        HERE / "train.sh",
+        LIBRARIES / "iree-run-module",
+        folder,
+        str(epochs),
+        str(tensors),
+    ]
     subprocess.run(command, check=True, env={"PATH": "/usr/bin:/bin"})
     losses = [arrays_of(folder / f"losses_{epoch}.npy")[0] for epoch in range(1, epochs + 1)]
     return (
@@ -166,11 +173,10 @@ def size_of(path):
 
 def print_sizes(vmfb):
     """Say what has to be on the device, and what not."""
-    libraries = Path(*importlib.util.find_spec("iree._runtime_libs").submodule_search_locations)
-    (binding,) = libraries.glob("_runtime.*.so")
+    (binding,) = LIBRARIES.glob("_runtime.*.so")
     for what, path in (
         ("digits.vmfb: code, weights, state", vmfb),
-        ("iree-run-module", libraries / "iree-run-module"),
+        ("iree-run-module", LIBRARIES / "iree-run-module"),
         ("instead of it, for callers in Python: the runtime", binding),
         ("not needed there: the folder of torch", Path(torch.__file__).parent),
     ):

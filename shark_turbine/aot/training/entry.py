@@ -150,7 +150,7 @@ def training_module(
         "set_learning_rate": _setter_of_rates(state.rates, location),
     }
     spec = ModuleSpec(module_name, "TrainingModule", members, tuple(members), location)
-    made = CompiledModuleMeta("TrainingModule", (CompiledModule,), {})
+    made: Any = CompiledModuleMeta("TrainingModule", (CompiledModule,), {})
     made._spec = spec
     return made
 

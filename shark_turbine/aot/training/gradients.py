@@ -253,8 +253,11 @@ def _inputs(
         elif spec.kind is InputKind.CONSTANT_TENSOR:
             yield FixedInput(joint.constants[str(spec.target)])
         elif spec.kind is InputKind.USER_INPUT:
-            is_fixed = isinstance(spec.arg, ConstantArgument)
-            yield FixedInput(spec.arg.value) if is_fixed else GivenInput(given)
+            argument = spec.arg
+            if isinstance(argument, ConstantArgument):
+                yield FixedInput(argument.value)
+            else:
+                yield GivenInput(given)
             given += 1
         else:
             raise _unsupported(spec.kind.name, label)
