@@ -5,26 +5,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch._guards import detect_fake_mode
-from torch.export.exported_program import (
-    _decompose_exported_program,  # Its public callers cannot ask for gradients.
-)
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from shark_turbine.errors import DeclarationError, TracingError
 
 from ..spec import tensor_identity
 from ..trace.export_errors import CallDescription, explain_export_failure
 from ..trace.programs import state_tensor
-from ..trace.quiet import quiet_torch
 from ..trace.torch_export import export_module
 from .arguments import Arguments
+from .joint import Joint, trace_joint
 from .random_numbers import refuse_random_numbers
 
 _STATE_KINDS = (InputKind.PARAMETER, InputKind.BUFFER)
@@ -53,45 +47,43 @@ class FixedInput:
 
 @dataclass(frozen=True, slots=True)
 class LossAndGradients:
-    """A graph that returns buffers, the loss and gradients.
+    """A graph that returns the loss, gradients and buffers.
 
     `tensors` are the parameters and buffers that it reads, by qualified name; `inputs` says what each
-    argument is, and `outputs` what each result is: the kind, and the qualified name that it is for.
+    argument is.
     """
 
-    graph_module: torch.fx.GraphModule
+    joint: Joint
     tensors: Mapping[str, torch.Tensor]
     inputs: tuple[StateInput | GivenInput | FixedInput, ...]
-    outputs: tuple[tuple[OutputKind, str], ...]
 
     def run(
         self, state: Mapping[str, torch.Tensor], given: list[Any]
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         """Return the loss, gradients by parameter, and new buffers by name."""
         arguments = [_value(source, state, given) for source in self.inputs]
+        loss, of_arguments, written = self.joint.run(arguments)
         gradients: dict[str, torch.Tensor] = {}
-        buffers: dict[str, torch.Tensor] = {}
-        loss: list[torch.Tensor] = []
-        for (kind, name), value in zip(self.outputs, self.graph_module(*arguments), strict=True):
-            if kind is OutputKind.LOSS_OUTPUT:
-                loss.append(value)
-            elif kind is OutputKind.BUFFER_MUTATION:
-                buffers[name] = value
-            else:
-                # A tied weight that is an argument twice: the parts of its gradient add up.
-                gradients[name] = gradients[name] + value if name in gradients else value
-        return loss[0], gradients, buffers
+        for index, value in of_arguments.items():
+            name = self._name(index)
+            # A tied weight that is an argument twice: the parts of its gradient add up.
+            gradients[name] = gradients[name] + value if name in gradients else value
+        return loss, gradients, {self._name(index): value for index, value in written.items()}
 
     @property
     def with_gradient(self) -> set[str]:
         """Names of the parameters that the loss depends on."""
-        kind = OutputKind.GRADIENT_TO_PARAMETER
-        return {name for output, name in self.outputs if output is kind}
+        return {self._name(index) for index in self.joint.trained}
 
     @property
     def written(self) -> set[str]:
         """Names of the buffers that the forward pass writes."""
-        return {name for kind, name in self.outputs if kind is OutputKind.BUFFER_MUTATION}
+        return {self._name(index) for index in self.joint.written}
+
+    def _name(self, index: int) -> str:
+        source = self.inputs[index]
+        assert isinstance(source, StateInput)
+        return source.name
 
 
 def loss_and_gradients(
@@ -123,20 +115,19 @@ def loss_and_gradients(
     _check_loss(program, label)
     refuse_random_numbers(program, label)
     try:
-        _detach_what_has_no_gradient(program, label)
-        # Products and a softmax: their gradients compile, those of the fused kernels do not.
-        with quiet_torch(), sdpa_kernel(SDPBackend.MATH):
-            joint = _decompose_exported_program(
-                program,
-                cia_to_decomp={},
-                python_decomp_table={},
-                joint_loss_index=0,
-                decompose_custom_triton_ops=False,
-            )
+        joint = trace_joint(program)
     except Exception as failure:
         description = CallDescription(label, f"the gradient of {label}", None)
         raise explain_export_failure(failure, description) from failure
-    return _described(joint, names, label)
+    if joint is None:
+        raise DeclarationError(
+            "the loss depends on no parameter that can be trained",
+            where=label,
+            got="a loss without a gradient",
+            expected="a parameter with requires_grad=True between the inputs and the loss",
+            fix="model.requires_grad_(True), and no detach() or no_grad() on the way to the loss",
+        )
+    return _described(program, joint, names, label)
 
 
 class _ModelAndLoss(torch.nn.Module):
@@ -176,35 +167,6 @@ def _check_loss(program: torch.export.ExportedProgram, label: str) -> None:
         )
 
 
-def _detach_what_has_no_gradient(program: torch.export.ExportedProgram, label: str) -> None:
-    """Mark the parameters of a program that its loss does not depend on: torch refuses them.
-
-    As in eager PyTorch they get no gradient, and the optimizer leaves them alone.
-    """
-    nodes = [node for node in program.graph.nodes if node.op == "placeholder"]
-    values = [node.meta["val"] for node in nodes]
-    tensors = [value for value in values if isinstance(value, torch.Tensor)]
-    trained = [value for value in tensors if value.requires_grad]
-    mode = detect_fake_mode(tensors)
-    with quiet_torch(), mode or nullcontext(), sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
-        (loss,) = program.graph_module(*values)
-        gradients = (
-            torch.autograd.grad(loss, trained, allow_unused=True)
-            if trained and loss.requires_grad
-            else [None for _ in trained]
-        )
-    if all(gradient is None for gradient in gradients):
-        raise DeclarationError(
-            "the loss depends on no parameter that can be trained",
-            where=label,
-            got="a loss without a gradient",
-            expected="a parameter with requires_grad=True between the inputs and the loss",
-            fix="model.requires_grad_(True), and no detach() or no_grad() on the way to the loss",
-        )
-    for value, gradient in zip(trained, gradients, strict=True):
-        value.requires_grad_(gradient is not None)
-
-
 _USER_OUTPUT = OutputKind.USER_OUTPUT
 
 
@@ -215,43 +177,32 @@ def _shown(value: Any) -> str:
 
 
 def _described(
-    joint: torch.export.ExportedProgram, names: Mapping[object, str], label: str
+    program: torch.export.ExportedProgram, joint: Joint, names: Mapping[object, str], label: str
 ) -> LossAndGradients:
-    """Describe the arguments and results of a graph that torch made."""
+    """Describe the arguments and results of a graph in the names of the model."""
     name_of: dict[str, str] = {}
     tensors: dict[str, torch.Tensor] = {}
-    for spec in joint.graph_signature.input_specs:
+    specs = program.graph_signature.input_specs
+    for spec in specs:
         if spec.kind in _STATE_KINDS:
-            tensor = state_tensor(joint, str(spec.target)).detach()
+            tensor = state_tensor(program, str(spec.target)).detach()
             name = names.get(tensor_identity(tensor), str(spec.target).removeprefix("model."))
             name_of[str(spec.target)], tensors[name] = name, tensor
-    inputs = tuple(_inputs(joint, name_of, label))
-    outputs = tuple(
-        (spec.kind, name_of.get(str(spec.target), ""))
-        for spec in joint.graph_signature.output_specs
-    )
-    for kind, _ in outputs:
-        if kind not in _OUTPUT_KINDS:
-            raise _unsupported(kind.name, label)
-    return LossAndGradients(joint.graph_module, tensors, inputs, outputs)
-
-
-_OUTPUT_KINDS = (
-    OutputKind.LOSS_OUTPUT,
-    OutputKind.BUFFER_MUTATION,
-    OutputKind.GRADIENT_TO_PARAMETER,
-)
+    for index in joint.written:
+        if specs[index].kind is not InputKind.BUFFER:
+            raise _unsupported("USER_INPUT_MUTATION", label)
+    return LossAndGradients(joint, tensors, tuple(_inputs(program, name_of, label)))
 
 
 def _inputs(
-    joint: torch.export.ExportedProgram, name_of: Mapping[str, str], label: str
+    program: torch.export.ExportedProgram, name_of: Mapping[str, str], label: str
 ) -> Iterator[StateInput | GivenInput | FixedInput]:
     given = 0
-    for spec in joint.graph_signature.input_specs:
+    for spec in program.graph_signature.input_specs:
         if spec.kind in _STATE_KINDS:
             yield StateInput(name_of[str(spec.target)])
         elif spec.kind is InputKind.CONSTANT_TENSOR:
-            yield FixedInput(joint.constants[str(spec.target)])
+            yield FixedInput(program.constants[str(spec.target)])
         elif spec.kind is InputKind.USER_INPUT:
             argument = spec.arg
             if isinstance(argument, ConstantArgument):

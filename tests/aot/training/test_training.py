@@ -35,6 +35,24 @@ class Network(nn.Module):
         return self.head(self.again(self.decode(self.encode(x)) * scale))
 
 
+class Shared(nn.Module):
+    """Two parameters that have the same gradient, and two buffers that get the same value."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 1)
+        self.a, self.b = (nn.Parameter(torch.randn(3)) for _ in range(2))
+        self.register_buffer("last", torch.zeros(3))
+        self.register_buffer("seen", torch.zeros(3))
+
+    def forward(self, x):
+        if self.training:
+            mean = x.detach().mean(0)
+            self.last.copy_(mean)
+            self.seen.copy_(mean)
+        return self.linear(x * (self.a + self.b))
+
+
 def data(count, rows):
     generator = torch.Generator().manual_seed(2)
     x = torch.randn(count, rows, 1, 4, 4, generator=generator)
@@ -192,15 +210,15 @@ def test_stock_iree_trains(model, vmfb):
         assert loss == pytest.approx(eager_step(eager, optimizer, x, y).item(), rel=1e-4)
 
 
-def test_a_submodule_in_evaluation_mode_is_trained_in_it():
+def test_submodules_in_evaluation_mode_and_equal_gradients():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Dropout(0.5), nn.Linear(3, 1))
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Dropout(0.5), Shared())
     model[1].eval()
     model[2].eval()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     x, y = torch.randn(5, 4), torch.randn(5, 1)
     output = aot.export_training(
-        model, lambda out, y: (out - y).abs().mean(), optimizer, args=(x,), targets=(y,)
+        model, lambda out, t: (out - t).abs().mean(), optimizer, args=(x,), targets=(y,)
     )
     compiled = rt.load(output.compile(), device="local-sync")
     for _ in range(2):
@@ -213,5 +231,6 @@ def test_a_submodule_in_evaluation_mode_is_trained_in_it():
     assert not model[1].training
     assert not model[2].training
     assert "1.running_mean" not in compiled.state_dict()
-    torch.testing.assert_close(compiled.state_dict()["1.weight"], model[1].weight.detach())
+    for name in ("1.weight", "3.a", "3.b", "3.last", "3.seen"):
+        torch.testing.assert_close(compiled.state_dict()[name], model.state_dict()[name])
     torch.testing.assert_close(compiled.predict(x), model(x).detach())
