@@ -87,7 +87,9 @@ def _with_gradient(program: torch.export.ExportedProgram, values: Sequence[Any])
         (loss,) = program.graph_module(*values)
         if not trained or not loss.requires_grad:
             return []
-        gradients = torch.autograd.grad(loss, [values[i] for i in trained], allow_unused=True)
+        gradients: list[Any] = list(
+            torch.autograd.grad(loss, [values[i] for i in trained], allow_unused=True)
+        )
     for index, gradient in zip(trained, gradients, strict=True):
         if gradient is None:
             values[index].requires_grad_(False)

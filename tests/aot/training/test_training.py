@@ -16,8 +16,27 @@ import shark_turbine.runtime as rt
 from shark_turbine.errors import ArgumentError, ContractError
 
 
+class Shared(nn.Module):
+    """Two parameters that have the same gradient, and two buffers that get the same value."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = (nn.Parameter(torch.randn(6)) for _ in range(2))
+        self.register_buffer("last", torch.zeros(6))
+        self.register_buffer("seen", torch.zeros(6))
+
+    def forward(self, x):
+        if self.training:
+            mean = x.detach().mean(0)
+            self.last.copy_(mean)
+            self.seen.copy_(mean)
+        return x * (self.a + self.b)
+
+
 class Network(nn.Module):
-    """A convolution, BatchNorm, a layer used twice, a frozen bias, a layer that nobody uses."""
+    """A convolution, BatchNorm, a layer used twice, a frozen bias, layers in evaluation mode, a layer
+    that nobody uses.
+    """
 
     def __init__(self):
         super().__init__()
@@ -29,28 +48,13 @@ class Network(nn.Module):
         self.head = nn.Linear(6, 2)
         self.head.bias.requires_grad_(False)
         self.unused = nn.Linear(2, 2)
+        self.shared = Shared()
+        self.fixed = nn.Sequential(nn.BatchNorm1d(6), nn.Dropout(0.5)).eval()
 
     def forward(self, x, *, scale):
         x = torch.relu(self.norm(self.convolution(x))).flatten(1)
-        return self.head(self.again(self.decode(self.encode(x)) * scale))
-
-
-class Shared(nn.Module):
-    """Two parameters that have the same gradient, and two buffers that get the same value."""
-
-    def __init__(self):
-        super().__init__()
-        self.linear = nn.Linear(3, 1)
-        self.a, self.b = (nn.Parameter(torch.randn(3)) for _ in range(2))
-        self.register_buffer("last", torch.zeros(3))
-        self.register_buffer("seen", torch.zeros(3))
-
-    def forward(self, x):
-        if self.training:
-            mean = x.detach().mean(0)
-            self.last.copy_(mean)
-            self.seen.copy_(mean)
-        return self.linear(x * (self.a + self.b))
+        x = self.again(self.decode(self.encode(x)) * scale)
+        return self.head(self.fixed(self.shared(x)))
 
 
 def data(count, rows):
@@ -77,10 +81,11 @@ def model():
 
 
 def make_optimizer(model):
+    rest = [*model.shared.parameters(), *model.fixed.parameters()]
     groups = [
         {"params": [*model.convolution.parameters(), *model.norm.parameters()]},
         {"params": [*model.encode.parameters(), *model.decode.parameters()], "lr": 2e-3},
-        {"params": [*model.head.parameters(), *model.unused.parameters()]},
+        {"params": [*model.head.parameters(), *model.unused.parameters(), *rest]},
     ]
     return torch.optim.AdamW(groups, lr=1e-3)
 
@@ -126,7 +131,9 @@ def test_training_and_prediction_are_those_of_pytorch(model, compiled):
     learned = copy.deepcopy(model)
     found = learned.load_state_dict(compiled.state_dict(), strict=False)
     assert all(name.startswith("optimizer.") for name in found.unexpected_keys)
-    assert found.missing_keys == ["again.weight", "head.bias", "unused.weight", "unused.bias"]
+    fixed = ["fixed.0.running_mean", "fixed.0.running_var"]
+    unchanged = ["again.weight", "head.bias", "unused.weight", "unused.bias", *fixed]
+    assert found.missing_keys == unchanged
     for name, value in eager.state_dict().items():
         torch.testing.assert_close(learned.state_dict()[name], value, rtol=1e-4, atol=1e-5)
 
@@ -134,8 +141,9 @@ def test_training_and_prediction_are_those_of_pytorch(model, compiled):
 def test_exporting_changes_neither_the_model_nor_the_optimizer(model, output):
     torch.manual_seed(0)
     untouched = Network()
-    assert model.training
-    assert all(module.training for module in model.modules())
+    modes = [module.training for module in model.modules()]
+    assert modes == [module.training for module in untouched.modules()]
+    assert modes.count(False) == 3
     for name, value in untouched.state_dict().items():
         assert torch.equal(model.state_dict()[name], value), name
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -146,9 +154,15 @@ def test_the_state_has_the_names_of_pytorch(compiled):
     names = list(compiled.state_dict())
     trained = [
         "convolution.weight", "norm.weight", "norm.bias", "encode.weight",
-        "decode.weight", "head.weight",
+        "decode.weight", "head.weight", "shared.a", "shared.b", "fixed.0.weight", "fixed.0.bias",
     ]  # fmt: skip
-    buffers = ["norm.running_mean", "norm.running_var", "norm.num_batches_tracked"]
+    buffers = [
+        "shared.last",
+        "shared.seen",
+        "norm.running_mean",
+        "norm.running_var",
+        "norm.num_batches_tracked",
+    ]
     moments = [
         f"optimizer.state.{name}.{moment}"
         for name in trained
@@ -208,29 +222,3 @@ def test_stock_iree_trains(model, vmfb):
     for x, y in data(3, 4):
         loss = module.train_step(x.numpy(), y.numpy(), scale=np.asarray(scale)).to_host()
         assert loss == pytest.approx(eager_step(eager, optimizer, x, y).item(), rel=1e-4)
-
-
-def test_submodules_in_evaluation_mode_and_equal_gradients():
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Dropout(0.5), Shared())
-    model[1].eval()
-    model[2].eval()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    x, y = torch.randn(5, 4), torch.randn(5, 1)
-    output = aot.export_training(
-        model, lambda out, t: (out - t).abs().mean(), optimizer, args=(x,), targets=(y,)
-    )
-    compiled = rt.load(output.compile(), device="local-sync")
-    for _ in range(2):
-        result = compiled.train_step(x, y)
-        loss = (model(x) - y).abs().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        torch.testing.assert_close(result, loss.detach())
-    assert not model[1].training
-    assert not model[2].training
-    assert "1.running_mean" not in compiled.state_dict()
-    for name in ("1.weight", "3.a", "3.b", "3.last", "3.seen"):
-        torch.testing.assert_close(compiled.state_dict()[name], model.state_dict()[name])
-    torch.testing.assert_close(compiled.predict(x), model(x).detach())
