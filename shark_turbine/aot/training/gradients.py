@@ -117,7 +117,7 @@ def loss_and_gradients(
     try:
         joint = trace_joint(program)
     except Exception as failure:
-        description = CallDescription(label, f"the gradient of {label}", None)
+        description = CallDescription(label, "loss.backward()", None)
         raise explain_export_failure(failure, description) from failure
     if joint is None:
         raise DeclarationError(
