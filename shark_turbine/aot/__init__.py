@@ -31,6 +31,7 @@ _HOMES = {
         "QuantizationReport", "Quantized", "QuantizedEmbedding", "QuantizedLinear",
         "QuantizedWeight", "quantize",
     ),
+    "shark_turbine.aot.training": ("export_training", "training_module"),
     "shark_turbine.aot.traits": ("ExternalTensorTrait",),
     "shark_turbine.aot.types": (
         "AbstractBool", "AbstractF32", "AbstractF64", "AbstractI32", "AbstractI64", "AbstractIndex",

@@ -29,6 +29,7 @@ from .quantize import (
     QuantizedWeight,
     quantize,
 )
+from .training import export_training, training_module
 from .traits import ExternalTensorTrait
 from .types import (
     AbstractBool,
@@ -70,11 +71,13 @@ __all__ = [
     "export_global",
     "export_global_tree",
     "export_parameters",
+    "export_training",
     "extend_aot_decompositions",
     "externalize_module_parameters",
     "fori_loop",
     "jittable",
     "quantize",
     "save_module_parameters",
+    "training_module",
     "while_loop",
 ]

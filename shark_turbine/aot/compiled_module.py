@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import Any, NoReturn
 
-from .. import ir
+from .. import ir, trees
 from ..errors import DeclarationError, TracingError
 from .declare import collect_body
 from .emit import emit_program, run_import
 from .program import Program
-from .spec import ModuleSpec, ProcedureSpec, ProgramSpec
+from .spec import GlobalTree, ModuleSpec, ProcedureSpec, ProgramSpec
 from .trace import record_module
 
 
@@ -52,11 +52,16 @@ class CompiledModuleMeta(type):
             )
         super().__setattr__(name, value)
 
-    def __getattr__(cls, name: str) -> NoReturn:
-        hint = ""
-        if not name.startswith("_") and name in getattr(vars(cls).get("_spec"), "members", ()):
-            hint = f": it was collected; str({cls.__name__}._spec) shows what was declared"
-        raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}{hint}")
+    def __getattr__(cls, name: str) -> Any:
+        """Return the types of a declared global or structure of globals: signatures can name them."""
+        members = getattr(vars(cls).get("_spec"), "members", {})
+        member = None if name.startswith("_") else members.get(name)
+        if isinstance(member, GlobalTree):
+            return trees.map_leaves(lambda item: item.type, member.structure)
+        hint = f": it was collected; str({cls.__name__}._spec) shows what was declared"
+        raise AttributeError(
+            f"type object {cls.__name__!r} has no attribute {name!r}{hint if member else ''}"
+        )
 
 
 class CompiledModule(metaclass=CompiledModuleMeta):

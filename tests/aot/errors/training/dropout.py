@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+import torch
+
+import shark_turbine.aot as aot
+
+model = torch.nn.Sequential(torch.nn.Linear(2, 1), torch.nn.Dropout(0.1))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+example = {"args": (torch.zeros(3, 2),), "targets": (torch.zeros(3, 1),)}
+aot.export_training(model, torch.nn.functional.mse_loss, optimizer, **example)

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+import torch
+
+import shark_turbine.aot as aot
+
+model = torch.nn.Linear(2, 1)
+other = torch.nn.Linear(2, 1)
+optimizer = torch.optim.Adam([*model.parameters(), other.bias])
+example = {"args": (torch.zeros(3, 2),), "targets": (torch.zeros(3, 1),)}
+aot.export_training(model, torch.nn.functional.mse_loss, optimizer, **example)
