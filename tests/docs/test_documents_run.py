@@ -28,7 +28,9 @@ FILES = sorted([
     *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")
 ])  # fmt: skip
 MARKER = "=====[ printed above is checked here ]====="
-FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[^`\n]*)\n(?P<code>.*?)^(?P=indent)```$", re.M | re.S)
+FENCE = re.compile(
+    r"^(?P<indent> *)```(?P<language>[^`\n]*)\n(?P<code>.*?)^(?P=indent)```$", re.M | re.S
+)
 MARK = re.compile(r"^ *<!-- (?P<mark>[^>\n]*?) -->\n\Z", re.M)
 # What the README promises in its text and in comments of its code.
 ALSO_PRINTED = {"README.md": ["func.func @main", "a.shape[0]", "b.shape[0]", "[16. 16. 16.]"]}
@@ -61,7 +63,9 @@ def blocks_of(text: str) -> list[Block]:
     """Return the fenced blocks of a document."""
     found: list[Block] = []
     for fence in FENCE.finditer(text):
-        above = MARK.search(text, 0, fence.start()) if text[: fence.start()].endswith("-->\n") else None
+        above = (
+            MARK.search(text, 0, fence.start()) if text[: fence.start()].endswith("-->\n") else None
+        )
         line = text.count("\n", 0, fence.start("code"))
         mark = above["mark"] if above else ""
         found.append(Block(line, fence["language"], fence["code"], mark, bool(fence["indent"])))
@@ -126,7 +130,7 @@ def not_run_by(block: Block) -> str | None:
     if missing_files:
         return f"is said to run in files that do not exist: {missing_files}"
     known = "".join((ROOT / name).read_text(encoding="utf-8") for name in block.elsewhere)
-    wanted = re.findall(r"[\w-]+\.py\b|make \w+", block.code)
+    wanted = re.findall(r"[\w-]+\.py\b|make \w+", re.sub("#.*", "", block.code))
     unknown = [name for name in wanted if name not in known]
     return f"is said to run in {block.elsewhere}, which do not name {unknown}" if unknown else None
 
