@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import inspect
 import linecache
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 from typing import ClassVar
 
@@ -47,6 +49,19 @@ class SourceLocation:
     def source_line(self) -> str:
         """Return the text of the line, stripped; empty where the file cannot be read."""
         return linecache.getline(self.file, self.line).strip()
+
+    def without_folders(self) -> SourceLocation:
+        """Return the line with its file as it is imported: `transformers/models/bert/modeling_bert.py`.
+
+        What goes into artifacts holds no folders of the machine that made them.
+        """
+        path = Path(self.file)
+        folders = [Path(entry or ".").absolute() for entry in sys.path]
+        around = [folder for folder in folders if path.is_relative_to(folder)]
+        if not around:
+            return SourceLocation(path.name, self.line)
+        longest = max(around, key=lambda folder: len(folder.parts))
+        return SourceLocation(path.relative_to(longest).as_posix(), self.line)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}"

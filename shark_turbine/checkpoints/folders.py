@@ -125,9 +125,10 @@ def _shards(index: Path) -> Sequence[Path]:
     try:
         shards: Mapping[str, str] = json.loads(index.read_bytes())["weight_map"]
         names = sorted({str(name) for name in shards.values()})
+        _refuse_other_folders(names)
     except OSError as error:
         raise unreadable(index, error) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ParameterError(
             "the index of the shards cannot be understood",
             where=str(index),
@@ -145,3 +146,10 @@ def _shards(index: Path) -> Sequence[Path]:
             fix="copy the whole folder",
         )
     return paths
+
+
+def _refuse_other_folders(names: Sequence[str]) -> None:
+    """Raise ValueError for shards outside of the index's folder: an index may come from anywhere."""
+    for name in names:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ValueError(f"{name!r} is not in the folder of the index")

@@ -71,7 +71,7 @@ def read_gguf(file: IO[bytes], path: Path) -> list[StoredTensor]:
         alignment = int(metadata.get("general.alignment") or 32)
         start = -(-file.tell() // alignment) * alignment
         return [_tensor(*entry, start, version) for entry in entries]
-    except (struct.error, ValueError, KeyError, TypeError, OverflowError) as error:
+    except (struct.error, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise damaged(path, f"its header cannot be understood: {error!r}"[:200]) from error
 
 

@@ -62,7 +62,7 @@ def parse_metadata(metadata: bytes) -> tuple[str | None, tuple[int, ...] | None]
         dtype = getattr(torch, described["dtype"])
         row = next((row for row in dtypes.TABLE if row.torch is dtype), None)
         return row and row.name, tuple(map(int, described["shape"]))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None, None
 
 
@@ -113,7 +113,7 @@ def _read_archive(
         elif kind == _SPLAT:
             length, pattern, width = struct.unpack_from("<Q16sB", table, tail)
             splat = StoredTensor(nbytes=length, offset=0, pattern=pattern[:width], **common)
-            tensors.append(splat)
+            tensors.append(_checked(splat))
         position += -(-max(size, _ENTRY.size) // _ENTRY_ALIGNMENT) * _ENTRY_ALIGNMENT
     return tensors, following
 

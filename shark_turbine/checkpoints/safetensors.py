@@ -42,7 +42,7 @@ def read_safetensors(file: IO[bytes], path: Path) -> list[StoredTensor]:
         header.pop("__metadata__", None)
         start = 8 + length
         tensors = [_tensor(key, entry, start, version) for key, entry in header.items()]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise damaged(path, f"its header cannot be understood: {error!r}"[:200]) from error
     for tensor in tensors:
         if tensor.dtype is not None:

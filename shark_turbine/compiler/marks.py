@@ -9,9 +9,7 @@ edited, and the lines are those of the module at hand.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Container
-from pathlib import Path
 from typing import Any
 
 from shark_turbine import ir
@@ -64,18 +62,4 @@ def _origin(text: str) -> Origin | None:
     known = users_own([place for place in places if place.line and place.file != "-"])
     if path is None and known is None:
         return None
-    return Origin(None if path is None else path[1], known and _portable(known))
-
-
-def _portable(place: SourceLocation) -> SourceLocation:
-    """Return a line with its file as it is imported: `transformers/models/bert/modeling_bert.py`.
-
-    Artifacts hold no folders of the machine that made them.
-    """
-    path = Path(place.file)
-    folders = [Path(entry or ".").absolute() for entry in sys.path]
-    around = [folder for folder in folders if path.is_relative_to(folder)]
-    if not around:
-        return SourceLocation(path.name, place.line)
-    longest = max(around, key=lambda folder: len(folder.parts))
-    return SourceLocation(path.relative_to(longest).as_posix(), place.line)
+    return Origin(None if path is None else path[1], known and known.without_folders())

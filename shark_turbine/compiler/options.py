@@ -118,6 +118,8 @@ def compiler_flags(
         f"--iree-opt-strip-assertions={str(options.strip_contracts).lower()}",
     ]
     if CPU_BACKEND in target.backends:
+        # They name the files that the program came from, with their folders.
+        ours.append("--iree-llvmcpu-debug-symbols=false")
         # Half of the 128 KiB that the runtime's worker threads have; the default is a quarter.
         ours.append("--iree-llvmcpu-stack-allocation-limit=65536")
     if found.needs_f64:

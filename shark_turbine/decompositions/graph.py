@@ -12,6 +12,8 @@ import torch
 from torch import fx
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
+from shark_turbine.errors import SourceLocation
+
 _FRAME = re.compile(r'File "([^"]+)", line ([0-9]+)')
 _TORCH_FOLDER = str(Path(torch.__file__).parent)
 
@@ -88,8 +90,11 @@ def calls(graph: fx.Graph) -> list[fx.Node]:
 
 
 def source_line(node: fx.Node) -> str:
-    """Return `<file>:<line>` of the innermost frame outside PyTorch; empty where none is known."""
+    """Return `<file>:<line>` of the innermost frame outside PyTorch; empty where none is known.
+
+    The file is named as it is imported: the text goes into artifacts.
+    """
     frames = _FRAME.findall(node.meta.get("stack_trace") or "")
     outside = [frame for frame in frames if not frame[0].startswith(_TORCH_FOLDER)]
     chosen = (outside or frames)[-1:]
-    return f"{chosen[0][0]}:{chosen[0][1]}" if chosen else ""
+    return str(SourceLocation(chosen[0][0], int(chosen[0][1])).without_folders()) if chosen else ""

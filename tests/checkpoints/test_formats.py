@@ -18,6 +18,7 @@ from shark_turbine.checkpoints import (
     FileVersion,
     load_stored,
     open_checkpoint,
+    tensor_metadata,
     write_safetensors,
 )
 from shark_turbine.errors import ParameterError
@@ -166,8 +167,11 @@ def test_a_file_cut_short_anywhere_is_refused(name: str, tmp_path: Path) -> None
 
 
 def safetensors_text(header: object, body: bytes = b"") -> bytes:
-    text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + body
+    return safetensors_bytes(json.dumps(header).encode(), body)
+
+
+def safetensors_bytes(header: bytes, body: bytes = b"") -> bytes:
+    return struct.pack("<Q", len(header)) + header + body
 
 
 @pytest.mark.parametrize(
@@ -182,6 +186,14 @@ def safetensors_text(header: object, body: bytes = b"") -> bytes:
             r"'x': f32\[3\] in 8 bytes",
         ),
         (struct.pack("<Q", 2**60) + b"{}", "a header of 1152921504606846976 bytes"),
+        (safetensors_bytes(b"[" * 100_000), "its header cannot be understood: RecursionError"),
+        (
+            b"GGUF"
+            + struct.pack("<IQQQ", 3, 0, 1, 0)
+            + struct.pack("<IIQ", 9, 9, 1)
+            + struct.pack("<IQ", 9, 1) * 10_000,
+            "its header cannot be understood: RecursionError",
+        ),
         (b"PK\x03\x04 a pickle", "this is no parameter file"),
         (b"", "an empty file"),
     ],
@@ -190,6 +202,16 @@ def test_damage_is_named(data: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / ("a.bin" if data[:2] in (b"PK", b"") else "a.safetensors")
     path.write_bytes(data)
     with pytest.raises(ParameterError, match=message):
+        open_checkpoint(path)
+
+
+def test_a_splat_of_another_length_than_it_says(tmp_path: Path) -> None:
+    path = tmp_path / "a.irpa"
+    index = iree.ParameterIndex()
+    described = tensor_metadata(torch.ones(4, 4))
+    index.add_splat("x", np.array([1.0], np.float32), 4, metadata=described)
+    index.create_archive_file(str(path))
+    with pytest.raises(ParameterError, match=r"'x': f32\[4, 4\] in 4 bytes"):
         open_checkpoint(path)
 
 
@@ -250,6 +272,14 @@ class TestFolders:
     def test_an_index_that_is_none(self, tmp_path: Path) -> None:
         (tmp_path / "model.safetensors.index.json").write_text("[]")
         with pytest.raises(ParameterError, match="index of the shards cannot be understood"):
+            open_checkpoint(tmp_path)
+
+    @pytest.mark.parametrize("name", ["../elsewhere.safetensors", "/elsewhere.safetensors"])
+    def test_an_index_that_names_files_elsewhere(self, name: str, tmp_path: Path) -> None:
+        (tmp_path / "model.safetensors.index.json").write_text(
+            json.dumps({"weight_map": {"a": name}})
+        )
+        with pytest.raises(ParameterError, match="is not in the folder of the index"):
             open_checkpoint(tmp_path)
 
     def test_pickled_weights(self, tmp_path: Path) -> None:

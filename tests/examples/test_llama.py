@@ -2,6 +2,7 @@
 """The Llama of examples/llama generates what PyTorch does, from the checkpoint's own files, and without PyTorch."""
 
 import importlib.util
+import runpy
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -197,6 +198,21 @@ def test_what_is_no_llama_is_refused(example: Any, tmp_path: Path) -> None:
     transformers.GPT2Config(n_layer=1).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="'gpt2', not of 'llama'"):
         example.build(tmp_path)
+
+
+def test_the_script_exports_and_compares(
+    case: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint, vmfb = case("llama").checkpoint, tmp_path / "llama.vmfb"
+    words = ["export_llama.py", checkpoint, vmfb, "--window", WINDOW, "--check", 16]
+    monkeypatch.setattr(sys, "argv", [*map(str, words)])
+    monkeypatch.syspath_prepend(FOLDER)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(FOLDER / "export_llama.py"), run_name="__main__")
+    sys.modules.pop("llama")
+    assert ended.value.code == 0
+    assert "PyTorch generates the same." in capsys.readouterr().out
+    assert vmfb.stat().st_size > 10_000
 
 
 def test_it_runs_without_pytorch(case: Any) -> None:

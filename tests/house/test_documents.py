@@ -51,3 +51,11 @@ def test_the_architecture_names_every_module_of_the_floor_and_of_the_corridor() 
     rooms = [path.parent for path in package.rglob("__init__.py") if path.parent != package]
     names = [path.name for path in modules] + [f"{path.name}/" for path in rooms]
     assert [name for name in names if f"{name}`" not in text] == []
+
+
+def test_the_guide_to_debugging_lists_every_variable_of_the_environment() -> None:
+    sources = (path.read_text() for path in (ROOT / "shark_turbine").rglob("*.py"))
+    used = {name for source in sources for name in re.findall(r"\bSHARK_TURBINE_[A-Z_]+", source)}
+    guide = (ROOT / "docs/debugging.md").read_text()
+    table = guide[guide.index("## Variables") :]
+    assert used == set(re.findall(r"^\| `(SHARK_TURBINE_[A-Z_]+)", table, re.MULTILINE))
