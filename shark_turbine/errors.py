@@ -7,6 +7,9 @@ A message has up to four parts, always in this order::
       got:      <their value>
       expected: <the accepted forms>
       fix:      <one concrete line they can write>
+
+Under it, a traceback shows a note (PEP 678) that says where the error is documented; the message
+itself, `str(error)`, is without it.
 """
 
 from __future__ import annotations
@@ -15,8 +18,14 @@ import inspect
 import linecache
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import CodeType, FrameType, FunctionType
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
+
+_E = TypeVar("_E", bound="TurbineError")
+
+# The document of the errors, in the repository: each class of this module has its section there.
+ERRORS_DOCUMENT = "docs/errors.md"
 
 _MACHINERY = ("shark_turbine", "torch", "contextlib", "functools", "runpy", "importlib")
 
@@ -86,12 +95,27 @@ class TurbineError(Exception):
         self.expected = expected
         self.fix = fix
         super().__init__(self._message())
+        self.add_note(f"  see:      {self.documentation()}")
+
+    @classmethod
+    def documentation(cls) -> str:
+        """Return where this kind of error is explained, with a mistake and its cure.
+
+        It is an address on the `Documentation` site that the metadata of the installed package names,
+        and without one the place in the repository, such as `docs/errors.md#contracterror`.
+        """
+        kind = next(kind for kind in cls.__mro__ if kind.__module__ == __name__)
+        return f"{_errors_page()}#{kind.__name__.lower()}"
 
     def name_place(self, where: str, location: SourceLocation | None = None) -> None:
         """Say whose error it is, where the raise site did not know."""
         self.where = self.where or where
         self.location = self.location or location
         self.args = (self._message(),)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not through `__init__`: it would name the line that unpickles, and add a second note.
+        return _restore, (type(self), self.args, self.__dict__)
 
     def _message(self) -> str:
         lines = [f"{self._head()}{self.what}"]
@@ -105,6 +129,32 @@ class TurbineError(Exception):
             return ""
         place = f"({self.location})" if self.location is not None else ""
         return " ".join(part for part in (self.where, place) if part) + ": "
+
+
+def _restore(kind: type[_E], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> _E:
+    """Make an error that was pickled or copied again: its message, its parts, its notes."""
+    error = kind.__new__(kind)
+    error.args = arguments
+    error.__dict__.update(attributes)
+    error.__notes__ = list(attributes.get("__notes__", ()))
+    return error
+
+
+@cache
+def _errors_page() -> str:
+    """Return the address of the page of the errors, without an anchor."""
+    # Reading metadata costs 20 ms of start-up, and most programs never see an error.
+    from importlib import metadata  # noqa: PLC0415
+
+    try:
+        addresses = metadata.metadata("shark-turbine").get_all("Project-URL") or []
+    except metadata.PackageNotFoundError:  # a source tree on the path
+        addresses = []
+    for address in addresses:
+        label, _, url = address.partition(",")
+        if label.strip().lower() == "documentation":
+            return f"{url.strip().rstrip('/')}/errors.html"
+    return ERRORS_DOCUMENT
 
 
 def _indented(text: str) -> str:
