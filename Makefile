@@ -46,8 +46,10 @@ format: $(STAMP)  ## apply what `make check` can mend by itself
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
+# Everything is read anew: a warning about a page that did not change is a warning still. Notebooks run once.
 docs: $(STAMP)  ## build the documentation site into docs/_build/html, and check its links
-	$(BIN)/python -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
+	@rm -rf docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -q -E -b html -d docs/_build/doctrees docs docs/_build/html
 	$(BIN)/python docs/check_site.py docs/_build/html
 	@echo "open docs/_build/html/index.html"
 

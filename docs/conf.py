@@ -24,7 +24,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "docs._ext.mlir_lexer",
-    "docs._ext.code_role",
+    "docs._ext.docstrings",
     "docs._ext.outside",
 ]
 # Notebooks are read from their Markdown; the .ipynb beside it is the same notebook for Jupyter.

@@ -32,14 +32,19 @@ _MACHINERY = ("shark_turbine", "torch", "contextlib", "functools", "runpy", "imp
 
 @dataclass(frozen=True, slots=True)
 class SourceLocation:
-    """A line of the user's source: what `(<file>:<line>)` in a message shows."""
+    """A line of the user's source: what `(<file>:<line>)` in a message shows.
+
+    Attributes:
+        file: the path, as Python knows it.
+        line: counted from 1.
+    """
 
     file: str
     line: int
 
     @classmethod
     def from_function(cls, function: FunctionType | CodeType) -> SourceLocation:
-        """Return the line on which a Python function is defined."""
+        """Return the line on which a Python `function` is defined."""
         code = function if isinstance(function, CodeType) else function.__code__
         return cls(code.co_filename, code.co_firstlineno)
 
@@ -108,7 +113,12 @@ class TurbineError(Exception):
         return f"{_errors_page()}#{kind.__name__.lower()}"
 
     def name_place(self, where: str, location: SourceLocation | None = None) -> None:
-        """Say whose error it is, where the raise site did not know."""
+        """Say whose error it is, where the raise site did not know.
+
+        Args:
+            where: the user's thing.
+            location: its line.
+        """
         self.where = self.where or where
         self.location = self.location or location
         self.args = (self._message(),)
@@ -238,8 +248,10 @@ class VersionError(TurbineError, RuntimeError):
 class Diagnostic:
     """One message of the compiler.
 
-    `severity` is `error`, `warning`, `note` or `remark`; `location` is the Python source line that
-    the operation came from, when it is known.
+    Attributes:
+        severity: `error`, `warning`, `note` or `remark`.
+        message: what it says.
+        location: the Python source line that the operation came from; None where it is not known.
     """
 
     severity: str

@@ -113,11 +113,11 @@ def test_compile_errors_carry_what_the_compiler_said() -> None:
 def test_a_traceback_shows_where_the_error_is_documented() -> None:
     error = LoadError("no", fix="make it anew")
     assert error.documentation() == "docs/errors.md#loaderror"
-    assert traceback.format_exception_only(error) == [
-        "shark_turbine.errors.LoadError: no\n",
-        "  fix:      make it anew\n",
-        "  see:      docs/errors.md#loaderror\n",
-    ]
+    assert "".join(traceback.format_exception_only(error)) == (
+        "shark_turbine.errors.LoadError: no\n"
+        "  fix:      make it anew\n"
+        "  see:      docs/errors.md#loaderror\n"
+    )
     assert str(error) == "no\n  fix:      make it anew"
 
 

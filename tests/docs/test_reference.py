@@ -63,7 +63,8 @@ def parameters_of(thing: Any) -> list[str]:
     """Return the names of what a function or a constructor takes."""
     if inspect.isclass(thing) and issubclass(thing, Exception):
         return []
-    return [name for name in inspect.signature(thing).parameters if name not in ("self", "cls")]
+    names = inspect.signature(thing).parameters
+    return [name for name in names if name not in ("self", "cls") and name[0] != "_"]
 
 
 def entries_of(page: str) -> set[str]:
