@@ -52,10 +52,28 @@ class _Docstrings:
             lines[:] = self._lines
 
 
+def _plain_signature(
+    app: Sphinx,
+    what: str,
+    name: str,
+    obj: object,
+    options: object,
+    signature: str | None,
+    result: str | None,
+) -> tuple[str | None, str | None]:
+    """Write `Callable[..., Any]` as the source does; Sphinx doubles its brackets."""
+
+    def plain(text: str | None) -> str | None:
+        return text and text.replace("Callable[[...]", "Callable[...")
+
+    return plain(signature), plain(result)
+
+
 def setup(app: Sphinx) -> dict[str, object]:
     """Register the role as `turbine-code`, which `default_role` in conf.py names, and read docstrings."""
     docstrings = _Docstrings()
     app.add_role("turbine-code", CodeRole())
     app.connect("autodoc-process-docstring", docstrings.before, priority=_BEFORE_NAPOLEON)
     app.connect("autodoc-process-docstring", docstrings.after, priority=_AFTER_NAPOLEON)
+    app.connect("autodoc-process-signature", _plain_signature)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
