@@ -61,11 +61,14 @@ def _plain_signature(
     signature: str | None,
     result: str | None,
 ) -> tuple[str | None, str | None]:
-    """Write `Callable[..., Any]` as the source does; Sphinx doubles its brackets."""
+    """Write signatures as the source does, and that of errors once: all but a few take the same."""
 
     def plain(text: str | None) -> str | None:
+        # Sphinx doubles the brackets of `Callable[..., Any]`.
         return text and text.replace("Callable[[...]", "Callable[...")
 
+    if what == "exception" and "__init__" not in vars(obj):
+        return "", None
     return plain(signature), plain(result)
 
 
