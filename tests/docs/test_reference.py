@@ -67,6 +67,12 @@ def parameters_of(thing: Any) -> list[str]:
     return [name for name in names if name not in ("self", "cls") and name[0] != "_"]
 
 
+def text_it_refers_to(thing: Any, text: str) -> str:
+    """Return the docstring of the function beside it whose arguments a function shares."""
+    found = re.search(r"^Args\b.* are those of `(\w+)`", text, re.MULTILINE)
+    return vars(inspect.getmodule(thing))[found[1]].__doc__ if found else ""
+
+
 def entries_of(page: str) -> set[str]:
     """Return the full names that a page of the reference describes."""
     names, module = set(), ""
@@ -94,6 +100,7 @@ def test_a_docstring_has_a_summary_and_names_the_parameters(name: str) -> None:
         inspect.getdoc(thing) if inspect.isclass(thing) else inspect.cleandoc(thing.__doc__ or "")
     )
     assert text, "no docstring"
+    text += text_it_refers_to(thing, text)
     assert re.match(r".{10,}", text.split("\n\n")[0].replace("\n", " ")), "no summary"
     missing = [
         parameter
