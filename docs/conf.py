@@ -5,6 +5,8 @@ The documents are Markdown that a forge shows as well. What only the site needs 
 colours for MLIR, links in docstrings, and pages for documents that lie outside this folder.
 """
 
+import logging
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from shark_turbine import __version__
+
+BUILD = Path(__file__).resolve().parent / "_build"
 
 project = "shark_turbine"
 author = "the authors of shark_turbine"
@@ -42,10 +46,18 @@ highlight_language = "text"
 # ------------------------------------------------------------------------------------------------------ notebooks --
 
 nb_execution_mode = "cache"
-nb_execution_cache_path = str(Path(__file__).parent / "_build" / "jupyter-cache")
+nb_execution_cache_path = str(BUILD / "jupyter-cache")
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_merge_streams = True
+# Kernels take nothing from the user's own profile, and do not warn that they talk over this machine's loopback.
+os.environ["IPYTHONDIR"] = str(BUILD / "ipython")
+_profile = BUILD / "ipython" / "profile_default"
+_profile.mkdir(parents=True, exist_ok=True)
+(_profile / "ipython_kernel_config.py").write_text(
+    "c = get_config()\nc.IPKernelApp.log_level = 40\n"
+)
+logging.getLogger("traitlets").setLevel(logging.WARNING)
 
 # ------------------------------------------------------------------------------------------------------ reference --
 

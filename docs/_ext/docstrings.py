@@ -60,16 +60,17 @@ def _plain_signature(
     options: object,
     signature: str | None,
     result: str | None,
-) -> tuple[str | None, str | None]:
+) -> tuple[str, str | None] | None:
     """Write signatures as the source does, and that of errors once: all but a few take the same."""
-
-    def plain(text: str | None) -> str | None:
-        # Sphinx doubles the brackets of `Callable[..., Any]`.
-        return text and text.replace("Callable[[...]", "Callable[...")
-
+    if signature is None:
+        return None
     if what == "exception" and "__init__" not in vars(obj):
         return "", None
-    return plain(signature), plain(result)
+    # Sphinx doubles the brackets of `Callable[..., Any]`.
+    written = [
+        text and text.replace("Callable[[...]", "Callable[...") for text in (signature, result)
+    ]
+    return written[0] or "", written[1]
 
 
 def setup(app: Sphinx) -> dict[str, object]:
