@@ -6,8 +6,10 @@ blocks, attribute and type aliases, shapes, operations as `dialect.name`. It col
 as whole modules, so it never looks further than one line, and takes `...` for what was left out.
 """
 
+import re
 from typing import ClassVar
 
+from docutils import nodes
 from pygments.lexer import RegexLexer, bygroups, words
 from pygments.token import (
     Comment,
@@ -21,7 +23,9 @@ from pygments.token import (
     Text,
     Whitespace,
 )
+from sphinx.application import Sphinx
 
+_MODULE = re.compile(r"\s*(?:#[\w$.]+ = .*\n)*(?:builtin\.)?module\b[^\n]*\{$", re.MULTILINE)
 _ELEMENT = r"(?:[su]?i\d+|index|none|bf16|tf32|f(?:16|32|64|80|128)|f[468]E\d+M\d+\w*)"
 _WORDS = (
     "array", "attributes", "dense", "dense_resource", "do", "else", "false", "from", "init", "iter_args", "loc",
@@ -70,7 +74,15 @@ class MlirLexer(RegexLexer):
     }
 
 
-def setup(app: object) -> dict[str, object]:
+def mark_outputs(_: Sphinx, document: nodes.document) -> None:
+    """Colour what cells of notebooks printed, where that is a module."""
+    for block in document.findall(nodes.literal_block):
+        if "output" in block["classes"] and _MODULE.match(block.astext()):
+            block["language"] = "mlir"
+
+
+def setup(app: Sphinx) -> dict[str, object]:
     """Give Sphinx the lexer."""
-    app.add_lexer("mlir", MlirLexer)  # type: ignore[attr-defined]
+    app.add_lexer("mlir", MlirLexer)
+    app.connect("doctree-read", mark_outputs)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -4,10 +4,13 @@
 from pathlib import Path
 
 import pytest
+from docutils import nodes
+from docutils.utils import new_document
 from pygments.token import Error, Keyword, Name, Number, Text
+from sphinx.application import Sphinx
 
 from docs._ext import outside
-from docs._ext.mlir_lexer import MlirLexer
+from docs._ext.mlir_lexer import MlirLexer, mark_outputs
 from docs.check_site import faults_of
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +46,19 @@ def test_mlir_is_coloured() -> None:
     assert kinds["private"] is Keyword
     assert kinds["-4"] is Number.Integer
     assert Text not in kinds.values()
+
+
+def test_modules_that_notebooks_print_are_coloured() -> None:
+    document = new_document("notebook.md")
+    texts = [MLIR, "module @loaded  # digits.vmfb\n  main(x: f32[4])\n", "module @m {\n}"]
+    for text in texts:
+        document += nodes.literal_block(text, text, classes=["output", "stream"], language="none")
+    mark_outputs(Sphinx.__new__(Sphinx), document)
+    assert [block["language"] for block in document.findall(nodes.literal_block)] == [
+        "mlir",
+        "none",
+        "mlir",
+    ]
 
 
 def test_every_character_of_mlir_is_kept() -> None:
