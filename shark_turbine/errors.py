@@ -123,6 +123,11 @@ class TurbineError(Exception):
         self.location = self.location or location
         self.args = (self._message(),)
 
+    def change_fix(self, fix: object) -> None:
+        """Say how to mend it in other words, those of who called: `fix`."""
+        self.fix = fix
+        self.args = (self._message(),)
+
     def __reduce__(self) -> tuple[Any, ...]:
         # Not through `__init__`: it would name the line that unpickles, and add a second note.
         return _restore, (type(self), self.args, self.__dict__)
@@ -238,6 +243,10 @@ class ParameterError(LoadError):
     ) -> None:
         self.problems = tuple(problems)
         super().__init__(what, where=where, got=got, expected=expected, fix=fix)
+
+
+class CommandLineError(TurbineError, ValueError):
+    """The command `shark-turbine` was told something that it cannot do."""
 
 
 class VersionError(TurbineError, RuntimeError):
