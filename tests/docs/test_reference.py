@@ -69,7 +69,7 @@ def parameters_of(thing: Any) -> list[str]:
 
 def text_it_refers_to(thing: Any, text: str) -> str:
     """Return the docstring of the function beside it whose arguments a function shares."""
-    found = re.search(r"^Args\b.* are those of `(\w+)`", text, re.MULTILINE)
+    found = re.search(r"\bArgs\b[^.]* are\s+those\s+of `(\w+)`", text)
     return vars(inspect.getmodule(thing))[found[1]].__doc__ if found else ""
 
 

@@ -133,18 +133,7 @@ def export_global_tree(
 ) -> Any:
     """Declare a structure of globals: attribute `state`, leaf `["seq"][1]` gives `@_state.seq.1`.
 
-    Args:
-        tree: dicts, lists and tuples; each leaf is one value, as for `export_global`.
-        mutable: whether procedures may assign them; False by default.
-        external: store the values outside the module. By default that is done with tensors that
-            carry an `ExternalTensorTrait`.
-        external_scope: the scope of external values; `model` by default.
-        name_mapper: maps the logical name of each to its external key; None keeps it.
-        uninitialized: leave the values undefined until they are stored; needs `mutable=True`.
-
-    Raises:
-        DeclarationError: the options contradict each other, or a value has no fixed shape.
-        UnsupportedTypeError: no compiled module can hold a value.
+    Args and errors are those of `export_global`; each leaf of `tree` is one value.
     """
     options = _options(mutable, external, external_scope, name_mapper, uninitialized)
     return DeclaredTree(
@@ -163,22 +152,10 @@ def export_parameters(
     name_mapper: NameMapper | None = None,
     uninitialized: bool | None = None,
 ) -> Any:
-    """Declare every named parameter of a module as a global, keyed by its qualified name.
+    """Declare every named parameter of `nn_module` as a global, keyed by its qualified name.
 
-    Tied parameters are one global that every one of their names reaches.
-
-    Args:
-        nn_module: whose parameters.
-        mutable: whether procedures may assign them; False by default.
-        external: store the values outside the module. By default that is done with tensors that
-            carry an `ExternalTensorTrait`.
-        external_scope: the scope of external values; `model` by default.
-        name_mapper: maps the logical name of each to its external key; None keeps it.
-        uninitialized: leave the values undefined until they are stored; needs `mutable=True`.
-
-    Raises:
-        DeclarationError: the options contradict each other, or a value has no fixed shape.
-        UnsupportedTypeError: no compiled module can hold a value.
+    Tied parameters are one global that every one of their names reaches. Args and errors are those
+    of `export_global`.
     """
     _check_module("export_parameters", nn_module)
     parameters = dict(nn_module.named_parameters(remove_duplicate=False))
@@ -195,22 +172,10 @@ def export_buffers(
     name_mapper: NameMapper | None = None,
     uninitialized: bool | None = None,
 ) -> Any:
-    """Declare every named buffer of a module as a global, keyed by its qualified name.
+    """Declare every named buffer of `nn_module` as a global, keyed by its qualified name.
 
-    Export them with `mutable=True` when the module updates them (BatchNorm in training).
-
-    Args:
-        nn_module: whose buffers.
-        mutable: whether procedures may assign them; False by default.
-        external: store the values outside the module. By default that is done with tensors that
-            carry an `ExternalTensorTrait`.
-        external_scope: the scope of external values; `model` by default.
-        name_mapper: maps the logical name of each to its external key; None keeps it.
-        uninitialized: leave the values undefined until they are stored; needs `mutable=True`.
-
-    Raises:
-        DeclarationError: the options contradict each other, or a value has no fixed shape.
-        UnsupportedTypeError: no compiled module can hold a value.
+    Export them with `mutable=True` when the module updates them (BatchNorm in training). Args and
+    errors are those of `export_global`.
     """
     _check_module("export_buffers", nn_module)
     buffers = dict(nn_module.named_buffers(remove_duplicate=False))
