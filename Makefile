@@ -46,8 +46,12 @@ format: $(STAMP)  ## apply what `make check` can mend by itself
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-docs: $(STAMP)  ## check that every link inside the Markdown documents leads somewhere
-	$(BIN)/python -m pytest tests/house/test_documents.py
+# Everything is read anew: a warning about a page that did not change is a warning still. Notebooks run once.
+docs: $(STAMP)  ## build the documentation site into docs/_build/html, and check its links
+	@rm -rf docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -q -E -b html -d docs/_build/doctrees docs docs/_build/html
+	$(BIN)/python docs/check_site.py docs/_build/html
+	@echo "open docs/_build/html/index.html"
 
 bench: $(PEERS)  ## run the scripts of benchmarks/, one after the other, and the comparison with other runtimes
 	@for script in $(sort $(wildcard benchmarks/*.py)); do \
@@ -73,7 +77,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "shark_turbine needs Python 3.11 or newer, and '$(PYTHON)' is not: say make PYTHON=python3.11" >&2; exit 1; }
 	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing the tested set into $(VENV): about 1 GB to download the first time, some minutes."
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[examples,test,check,torch-mlir]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[examples,test,check,docs,torch-mlir]'
 	@touch $(STAMP)
 
 # The runtimes that ours is compared with.

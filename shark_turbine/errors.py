@@ -7,6 +7,9 @@ A message has up to four parts, always in this order::
       got:      <their value>
       expected: <the accepted forms>
       fix:      <one concrete line they can write>
+
+Under it, a traceback shows a note (PEP 678) that says where the error is documented; the message
+itself, `str(error)`, is without it.
 """
 
 from __future__ import annotations
@@ -16,23 +19,34 @@ import linecache
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
+
+_E = TypeVar("_E", bound="TurbineError")
+
+# The document of the errors, in the repository: each class of this module has its section there.
+ERRORS_DOCUMENT = "docs/errors.md"
 
 _MACHINERY = ("shark_turbine", "torch", "contextlib", "functools", "runpy", "importlib")
 
 
 @dataclass(frozen=True, slots=True)
 class SourceLocation:
-    """A line of the user's source: what `(<file>:<line>)` in a message shows."""
+    """A line of the user's source: what `(<file>:<line>)` in a message shows.
+
+    Attributes:
+        file: the path, as Python knows it.
+        line: counted from 1.
+    """
 
     file: str
     line: int
 
     @classmethod
     def from_function(cls, function: FunctionType | CodeType) -> SourceLocation:
-        """Return the line on which a Python function is defined."""
+        """Return the line on which a Python `function` is defined."""
         code = function if isinstance(function, CodeType) else function.__code__
         return cls(code.co_filename, code.co_firstlineno)
 
@@ -101,17 +115,37 @@ class TurbineError(Exception):
         self.expected = expected
         self.fix = fix
         super().__init__(self._message())
+        self.add_note(f"  see:      {self.documentation()}")
+
+    @classmethod
+    def documentation(cls) -> str:
+        """Return where this kind of error is explained, with a mistake and its cure.
+
+        It is an address on the `Documentation` site that the metadata of the installed package names,
+        and without one the place in the repository, such as `docs/errors.md#contracterror`.
+        """
+        kind = next(kind for kind in cls.__mro__ if kind.__module__ == __name__)
+        return f"{_errors_page()}#{kind.__name__.lower()}"
 
     def name_place(self, where: str, location: SourceLocation | None = None) -> None:
-        """Say whose error it is, where the raise site did not know."""
+        """Say whose error it is, where the raise site did not know.
+
+        Args:
+            where: the user's thing.
+            location: its line.
+        """
         self.where = self.where or where
         self.location = self.location or location
         self.args = (self._message(),)
 
     def change_fix(self, fix: object) -> None:
-        """Say how to mend it in other words, those of who called."""
+        """Say how to mend it in other words, those of who called: `fix`."""
         self.fix = fix
         self.args = (self._message(),)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not through `__init__`: it would name the line that unpickles, and add a second note.
+        return _restore, (type(self), self.args, self.__dict__)
 
     def _message(self) -> str:
         lines = [f"{self._head()}{self.what}"]
@@ -125,6 +159,32 @@ class TurbineError(Exception):
             return ""
         place = f"({self.location})" if self.location is not None else ""
         return " ".join(part for part in (self.where, place) if part) + ": "
+
+
+def _restore(kind: type[_E], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> _E:
+    """Make an error that was pickled or copied again: its message, its parts, its notes."""
+    error = kind.__new__(kind)
+    error.args = arguments
+    error.__dict__.update(attributes)
+    error.__notes__ = list(attributes.get("__notes__", ()))
+    return error
+
+
+@cache
+def _errors_page() -> str:
+    """Return the address of the page of the errors, without an anchor."""
+    # Reading metadata costs 20 ms of start-up, and most programs never see an error.
+    from importlib import metadata  # noqa: PLC0415
+
+    try:
+        addresses = metadata.metadata("shark-turbine").get_all("Project-URL") or []
+    except metadata.PackageNotFoundError:  # a source tree on the path
+        addresses = []
+    for address in addresses:
+        label, _, url = address.partition(",")
+        if label.strip().lower() == "documentation":
+            return f"{url.strip().rstrip('/')}/errors.html"
+    return ERRORS_DOCUMENT
 
 
 def _indented(text: str) -> str:
@@ -212,8 +272,10 @@ class VersionError(TurbineError, RuntimeError):
 class Diagnostic:
     """One message of the compiler.
 
-    `severity` is `error`, `warning`, `note` or `remark`; `location` is the Python source line that
-    the operation came from, when it is known.
+    Attributes:
+        severity: `error`, `warning`, `note` or `remark`.
+        message: what it says.
+        location: the Python source line that the operation came from; None where it is not known.
     """
 
     severity: str

@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
+import re
 import runpy
+import traceback
+from collections.abc import Callable
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -105,6 +110,69 @@ def test_compile_errors_carry_what_the_compiler_said() -> None:
     assert str(Diagnostic("note", "see")) == "note: see"
 
 
-def test_errors_keep_their_text_when_pickled() -> None:
-    copy = pickle.loads(pickle.dumps(LoadError("no", where="m.vmfb")))
-    assert "m.vmfb: no" in str(copy)
+def test_a_traceback_shows_where_the_error_is_documented() -> None:
+    error = LoadError("no", fix="make it anew")
+    assert error.documentation() == "docs/errors.md#loaderror"
+    assert "".join(traceback.format_exception_only(error)) == (
+        "shark_turbine.errors.LoadError: no\n"
+        "  fix:      make it anew\n"
+        "  see:      docs/errors.md#loaderror\n"
+    )
+    assert str(error) == "no\n  fix:      make it anew"
+
+
+def test_an_error_of_another_module_is_documented_as_its_nearest_kind() -> None:
+    class OwnError(errors.ContractError):
+        pass
+
+    assert OwnError("no").documentation() == "docs/errors.md#contracterror"
+
+
+def test_the_documentation_site_of_the_package_is_the_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    addresses = Message()
+    addresses["Project-URL"] = "Source, https://example.org/source"
+    addresses["Project-URL"] = "Documentation, https://example.org/docs/"
+    monkeypatch.setattr("importlib.metadata.metadata", lambda _: addresses)
+    errors._errors_page.cache_clear()
+    try:
+        assert LoadError.documentation() == "https://example.org/docs/errors.html#loaderror"
+    finally:
+        errors._errors_page.cache_clear()
+
+
+def test_every_kind_has_its_section_with_a_mistake_and_its_cure() -> None:
+    text = (Path(__file__).parents[1] / errors.ERRORS_DOCUMENT).read_text()
+    _, *sections = re.split(r"^## ", text, flags=re.MULTILINE)
+    kinds = {
+        name
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type)
+        and issubclass(kind, Exception)
+        and kind.__module__ == errors.__name__
+    }
+    assert {section.splitlines()[0] for section in sections} == kinds
+    for section in sections:
+        assert re.search(r"^```(text|console)$", section, re.MULTILINE), section[:40]
+        assert re.search(r"^```(python|shell|console)$", section, re.MULTILINE), section[:40]
+
+
+@pytest.mark.parametrize(
+    "name", ["DeclarationError", "SaveError", "CompileError", "ParameterError"]
+)
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))]
+)
+def test_a_copy_of_an_error_says_the_same_once(
+    name: str, copied: Callable[[TurbineError], TurbineError]
+) -> None:
+    error = getattr(errors, name)("no", where="Model.run", got=1, fix="yes")
+    error.add_note("mine")
+    twin = copied(error)
+    assert type(twin) is type(error)
+    assert str(twin) == str(error)
+    assert vars(twin) == vars(error)
+    assert traceback.format_exception_only(twin) == traceback.format_exception_only(error)
+    twin.add_note("its own")
+    assert "its own" not in error.__notes__

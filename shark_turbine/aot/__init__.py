@@ -5,8 +5,6 @@ Names are imported when they are first used: the rooms that trace need no compil
 one of them must not bring it in. `__init__.pyi` is what type checkers read.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 
@@ -51,9 +49,10 @@ _versions.require("iree-base-compiler")
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOME_OF[name]), name)
-    globals()[name] = value
-    return value
+    home = import_module(_HOME_OF[name])
+    # All of its names: importing the package `quantize` has put a module where the function belongs.
+    globals().update({each: getattr(home, each) for each in _HOMES[home.__name__]})
+    return globals()[name]
 
 
 def __dir__() -> list[str]:

@@ -94,7 +94,12 @@ class CompiledModule(metaclass=CompiledModuleMeta):
 
     @classmethod
     def from_spec(cls, spec: ModuleSpec, context: Any | None = None) -> CompiledModule:
-        """Build a module from a declaration that was made without a class."""
+        """Build a module from a declaration that was made without a class.
+
+        Args:
+            spec: the declaration.
+            context: as for the class.
+        """
         instance = object.__new__(CompiledModule)
         instance._build(spec, context, None)
         return instance
@@ -122,27 +127,35 @@ class CompiledModule(metaclass=CompiledModuleMeta):
 
     @staticmethod
     def get_mlir_module(inst: CompiledModule) -> Any:
-        """Return the `ir.Module` of an instance."""
+        """Return the `iree.compiler.ir.Module` of an instance, `inst`."""
         return inst._module
 
     @staticmethod
     def get_spec(inst: CompiledModule) -> ModuleSpec:
-        """Return what was declared; `str()` of it is readable."""
+        """Return what was declared for an instance, `inst`; `str()` of it is readable."""
         return inst._declared
 
     @staticmethod
     def get_program(inst: CompiledModule) -> Program:
-        """Return what tracing recorded; `str()` of it is readable."""
+        """Return what tracing recorded for an instance, `inst`; `str()` of it is readable."""
         return inst._program
 
     @staticmethod
     def run_import(inst: CompiledModule, import_to: str | None = "import") -> None:
-        """Lower the module of an instance in place (see `import_to` of the class)."""
+        """Lower the module of an instance, `inst`, in place; `import_to` is that of the class."""
         run_import(inst._module, import_to)
 
     @staticmethod
     def save_mlir(inst: CompiledModule, path: str | PathLike[str]) -> None:
-        """Write the module: bytecode where the path ends in `.mlirbc`, text otherwise."""
+        """Write the module of an instance.
+
+        Args:
+            inst: the instance.
+            path: bytecode is written where it ends in `.mlirbc`, text otherwise.
+
+        Raises:
+            SaveError: the file cannot be written; what was there before is untouched.
+        """
         ir.write_module(inst._module, path)
 
 

@@ -41,7 +41,14 @@ class Session:
 
 
 class ExportOutput(TunableOutput):
-    """An exported program: one MLIR module, ready to be read, saved or compiled."""
+    """An exported program: one MLIR module, ready to be read, saved or compiled.
+
+    `aot.export` makes it.
+
+    Args:
+        compiled_module: the program, traced and written as MLIR.
+        eager: the nn.Module or function that it was exported from, which tuning compares with.
+    """
 
     def __init__(
         self, compiled_module: CompiledModule, eager: Callable[..., Any] | None = None
@@ -63,18 +70,34 @@ class ExportOutput(TunableOutput):
         verify(self.mlir_module)
 
     def print_readable(self, large_elements_limit: int = 50, file: TextIO | None = None) -> None:
-        """Print the module; tensors of more elements than the limit are elided."""
+        """Print the module as text.
+
+        Args:
+            large_elements_limit: tensors of more elements than that are elided.
+            file: where to print; standard output by default.
+        """
         text = self.mlir_module.operation.get_asm(
             large_elements_limit=large_elements_limit, large_resource_limit=large_elements_limit
         )
         print(text, file=sys.stdout if file is None else file)
 
     def save_mlir(self, path: str | PathLike[str]) -> None:
-        """Write the module: bytecode where the path ends in `.mlirbc`, text otherwise."""
+        """Write the module to a file.
+
+        Args:
+            path: bytecode is written where it ends in `.mlirbc`, text otherwise.
+
+        Raises:
+            SaveError: the file cannot be written; what was there before is untouched.
+        """
         ir.write_module(self.mlir_module, path)
 
     def import_to(self, phase: str | None) -> None:
-        """Lower the module in place: `"import"`, `"input"` or `"full"`.
+        """Lower the module in place.
+
+        Args:
+            phase: `"import"` keeps torch's operations, `"input"` and `"full"` lower them to those
+                that IREE takes; None is `"import"`.
 
         Raises:
             DeclarationError: there is no such phase.

@@ -22,30 +22,37 @@ class IREE:
     def tensor_dim(t: Any, i: int, *, dtype: AbstractScalar | torch.dtype | None = None) -> Any:
         """Return the size of a dim: an int where fixed, else a scalar of type index.
 
-        With a dtype, such as `torch.int64` or `aot.AbstractI64`, it is always a scalar of that type.
+        Args:
+            t: the tensor.
+            i: which dim; -1 is the last.
+            dtype: such as `torch.int64` or `aot.AbstractI64`; with it the result is always a scalar
+                of that type.
         """
         return _active("tensor_dim").tensor_dim(t, i, dtype)
 
     @staticmethod
     def tensor_empty(*dims: Any, dtype: torch.dtype = torch.float32) -> Any:
-        """Return a tensor whose elements are undefined."""
+        """Return a tensor of the shape `dims` and a `dtype`, whose elements are undefined."""
         return _active("tensor_empty").tensor_empty(dims, dtype)
 
     @staticmethod
     def tensor_splat(*dims: Any, value: Any, dtype: torch.dtype = torch.float32) -> Any:
-        """Return a tensor whose elements all are `value`, a number or a scalar."""
+        """Return a tensor of the shape `dims` and a `dtype`, whose elements all are `value`.
+
+        The value is a number or a scalar of the procedure.
+        """
         return _active("tensor_splat").tensor_splat(dims, value, dtype)
 
     @staticmethod
     def tensor_reshape(t: Any, *dims: Any) -> Any:
-        """Return a tensor with the same elements in the same order, and another shape."""
+        """Return a tensor with the elements of `t` in the same order, and the shape `dims`."""
         return _active("tensor_reshape").tensor_reshape(t, dims)
 
     @staticmethod
     def tensor_slice(t: Any, *indices: Any) -> Any:
-        """Return a part of a tensor, of the same rank.
+        """Return a part of the tensor `t`, of the same rank.
 
-        Each index is a number, for one element, or `(start, length)`; dims without one are whole.
+        Each of `indices` is a number, for one element, or `(start, length)`; dims without one are whole.
         """
         return _active("tensor_slice").tensor_slice(t, indices)
 
@@ -60,12 +67,12 @@ class IREE:
 
     @staticmethod
     def tensor_load(t: Any, *indices: Any) -> Any:
-        """Return one element as a scalar; the artifact waits for the tensor there."""
+        """Return the element of `t` at `indices` as a scalar; the artifact waits for the tensor there."""
         return _active("tensor_load").tensor_load(t, indices)
 
     @staticmethod
     def tensor_trace(key: str, *tensors: Any) -> None:
-        """Print tensors under a name to stderr when the compiled function runs."""
+        """Print `tensors` under the name `key` to stderr when the compiled function runs."""
         _active("tensor_trace").tensor_trace(key, tensors)
 
 

@@ -38,6 +38,7 @@ def externalize_module_parameters(
     Modules that are exported afterwards do not store them. Tied ones have the first of their names.
 
     Args:
+        module: what will be exported.
         external_scope: the scope that `load(..., parameters={scope: file})` names; "" by default.
         prefix: comes before the names, with a dot.
     """
@@ -52,6 +53,7 @@ def save_module_parameters(
 
     Args:
         file_path: ends in `.irpa` (which is added where nothing is) or in `.safetensors`.
+        module: whose parameters.
         prefix: comes before the names, with a dot.
 
     Raises:
@@ -63,7 +65,10 @@ def save_module_parameters(
 
 
 class ParameterArchiveEntry:
-    """A tensor or blob of an archive; `raw` is the `iree.runtime.ParameterIndexEntry`."""
+    """A tensor or blob of an archive, as `ParameterArchive.items()` gives it.
+
+    `raw` is the `iree.runtime.ParameterIndexEntry`.
+    """
 
     def __init__(self, raw: Any) -> None:
         self.raw = raw
@@ -123,7 +128,11 @@ class ParameterArchive:
     """Reads `.irpa`, `.safetensors` and `.gguf` files, and folders of shards.
 
     Tensors lie in mapped, private memory: writing to one changes neither the file nor other
-    processes. With `mmap=False` the files are read.
+    processes.
+
+    Args:
+        file_path: a file or a folder; None starts with nothing.
+        mmap: map the files; False reads them.
 
     Raises:
         ParameterError: a file is missing, damaged, or of another format.
@@ -137,6 +146,10 @@ class ParameterArchive:
 
     def load(self, file_path: str | os.PathLike[str], mmap: bool = True) -> None:
         """Add the entries of a file or folder.
+
+        Args:
+            file_path: an `.irpa`, `.safetensors` or `.gguf` file, or a folder of shards.
+            mmap: map the files; False reads them.
 
         Raises:
             ParameterError: it cannot be read, or has a key that is already there.
@@ -183,6 +196,10 @@ class ParameterArchiveBuilder:
     def add_tensor(self, name: str, tensor: torch.Tensor) -> None:
         """Add a tensor.
 
+        Args:
+            name: its key in the file.
+            tensor: what is written when the file is.
+
         Raises:
             UnsupportedTypeError: no compiled module can hold its dtype.
             ParameterError: the name is taken.
@@ -193,12 +210,29 @@ class ParameterArchiveBuilder:
         self._index.add_buffer(name, bytes_of(tensor), metadata=tensor_metadata(tensor))
 
     def add_module(self, module: torch.nn.Module, *, prefix: str = "") -> None:
-        """Add every parameter and persistent buffer of a module, tied ones under their first name."""
+        """Add every parameter and persistent buffer of a module, tied ones under their first name.
+
+        Args:
+            module: whose parameters.
+            prefix: comes before the names, with a dot.
+
+        Raises:
+            UnsupportedTypeError: no compiled module can hold a dtype.
+            ParameterError: a name is taken.
+        """
         for name, tensor in _each_once(module, prefix).items():
             self.add_tensor(name, tensor)
 
     def add_blob(self, key: str, blob: Any) -> None:
-        """Add bytes without a dtype: anything that has a buffer."""
+        """Add bytes without a dtype.
+
+        Args:
+            key: their key in the file.
+            blob: anything that has a buffer.
+
+        Raises:
+            ParameterError: the key is taken.
+        """
         self._refuse_taken(key)
         self._blobs.add(key)
         self._index.add_buffer(key, blob)
@@ -206,7 +240,8 @@ class ParameterArchiveBuilder:
     def save(self, file_path: str | os.PathLike[str]) -> None:
         """Write the file, whole or not at all; an older one is replaced.
 
-        A path without an ending gets `.irpa`.
+        Args:
+            file_path: ends in `.irpa`, which is added where nothing is, or in `.safetensors`.
 
         Raises:
             ParameterError: the ending is neither `.irpa` nor `.safetensors`, or there is a blob,

@@ -16,6 +16,10 @@ class ExternalTensorTrait:
 
     Tensors that carry it are external wherever they are exported, unless `external=False` says
     otherwise. `externalize_module_parameters` sets it on every parameter of a module.
+
+    Args:
+        external_scope: the scope of the parameter, which `runtime.load(parameters=...)` names.
+        external_name: its key in the file.
     """
 
     external_scope: str
@@ -23,9 +27,9 @@ class ExternalTensorTrait:
 
     @staticmethod
     def get(from_tensor: torch.Tensor) -> ExternalTensorTrait | None:
-        """Return the trait of a tensor; None where it carries none."""
+        """Return the trait of a tensor, `from_tensor`; None where it carries none."""
         return getattr(from_tensor, _ATTRIBUTE, None)
 
     def set(self, to_tensor: torch.Tensor) -> None:
-        """Put the trait on a tensor. It is on this Python object, not on copies and views of it."""
+        """Put the trait on a tensor, `to_tensor`: on this Python object, not on copies and views of it."""
         setattr(to_tensor, _ATTRIBUTE, self)

@@ -46,6 +46,12 @@ class AbstractTensor:
         """Refuse: dims are constrained inside a procedure, on its arguments.
 
         There this is the declared type of what has `dynamic_dim`, hence the annotation.
+
+        Args:
+            index: which dim.
+
+        Raises:
+            DimensionError: always, outside a procedure.
         """
         raise DimensionError(
             "dynamic_dim() belongs to the arguments of a procedure, not to their declaration",

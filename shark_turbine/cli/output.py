@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from shark_turbine.errors import TurbineError
+from shark_turbine.errors import CommandLineError, TurbineError
 
 _RED = "1;31"
 _YELLOW = "1;33"
@@ -23,8 +23,11 @@ def say(text: str) -> None:
 
 
 def say_error(error: TurbineError) -> None:
-    """Print an error, in its four parts."""
+    """Print an error, in its four parts, and where more is said of it."""
     say(f"{_painted('error:', _RED)} {error}")
+    # What the command line says of its own options needs no page.
+    if not isinstance(error, CommandLineError):
+        say("\n".join(error.__notes__))
 
 
 def show_warning(
@@ -66,7 +69,8 @@ def error_to_json(error: TurbineError) -> dict[str, Any]:
         "fix": error.fix,
     }
     shown = {name: None if part is None else str(part) for name, part in parts.items()}
-    return {"kind": type(error).__name__, "what": error.what, **shown}
+    see = error.documentation()
+    return {"kind": type(error).__name__, "what": error.what, **shown, "see": see}
 
 
 def print_json(value: object) -> None:

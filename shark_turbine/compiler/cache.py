@@ -35,9 +35,14 @@ _DAY = 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What `compile_cached` did: `path` is the entry in the cache, None where nothing was kept.
+    """What `compile_cached` did.
 
-    `key` is empty where the cache is off. An entry is a vmfb with a checksum behind its end.
+    Attributes:
+        hit: whether the artifact was there already.
+        key: what stands for the program and its options; empty where the cache is off.
+        seconds: how long it took.
+        path: the entry in the cache, a vmfb with a checksum behind its end; None where nothing was
+            kept.
     """
 
     hit: bool
@@ -56,6 +61,11 @@ def compile_cached(
     starts no process. Processes that need the same program at once compile it once. Where the folder
     cannot be used, a warning says so once, and modules are compiled without it. What is compiled
     with options that read or write further files is not kept.
+
+    Args:
+        module: as for `compile`.
+        save_to: as for `compile`.
+        **options: those of `compile`.
 
     Raises:
         CompileError, SaveError: as `compile`.

@@ -19,7 +19,13 @@ _NEWEST_CUDA = 89
 class Machine:
     """A named target.
 
-    `cpu` and `cpu_features` are LLVM's words; `flags` what the backend wants to be told beside them.
+    Attributes:
+        backend: IREE's name of it.
+        triple: LLVM's words for architecture and system; None is this machine's.
+        cpu: a CPU in LLVM's words.
+        cpu_features: features in LLVM's words, with signs.
+        flags: what the backend wants to be told beside them.
+        note: what it is, for people.
     """
 
     backend: str

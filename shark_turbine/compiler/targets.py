@@ -27,9 +27,14 @@ _TARGET_FLAGS = ("--iree-llvmcpu-target-", "--iree-hal-target-", "--iree-rocm-",
 class Target:
     """The backends and the machine that a module is compiled for.
 
-    `cpu` is a name of LLVM's list, `host` for this machine's, or `generic` for any machine of the
-    architecture; None leaves the choice to the compiler. Features are LLVM's, such as
-    `+avx2,-fma`. The three machine fields matter to the `llvm-cpu` backend alone.
+    The three fields of a machine matter to the `llvm-cpu` backend alone.
+
+    Attributes:
+        backends: IREE's names of them.
+        triple: LLVM's words for architecture and system; None is this machine's.
+        cpu: a name of LLVM's list, `host` for this machine's, or `generic` for any machine of the
+            architecture; None leaves the choice to the compiler.
+        cpu_features: LLVM's, such as `+avx2,-fma`.
     """
 
     backends: tuple[str, ...] = (CPU_BACKEND,)
@@ -52,7 +57,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedTarget:
-    """What the compiler makes of a `Target`: never `host`, and every CPU feature by name."""
+    """What the compiler makes of a `Target`: never `host`, and every CPU feature by name.
+
+    Attributes:
+        backends: IREE's names of them.
+        triple: LLVM's words for architecture and system.
+        cpu: a name of LLVM's list.
+        cpu_features: every feature that code may use.
+        data_layout: how LLVM lays data out for the triple.
+    """
 
     backends: tuple[str, ...]
     triple: str | None

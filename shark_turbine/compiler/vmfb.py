@@ -30,6 +30,10 @@ class Vmfb:
 
     Made by `shark_turbine.compiler.compile` or `Vmfb.open`. The memory is read-only, aligned to
     pages, and owned by a Python object that every buffer keeps alive.
+
+    Args:
+        memory: the bytes.
+        path: the file that they are from; None where there is none.
     """
 
     def __init__(self, memory: mmap.mmap, *, path: Path | None = None) -> None:
@@ -40,6 +44,9 @@ class Vmfb:
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Vmfb:
         """Open a compiled file.
+
+        Args:
+            path: the file.
 
         Raises:
             LoadError: there is no such file, or it is empty.
@@ -54,7 +61,10 @@ class Vmfb:
 
     @classmethod
     def from_file(cls, file: IO[bytes], path: Path | None) -> Vmfb:
-        """Take over a finished, open file: its bytes stay when it is closed or unlinked."""
+        """Take over a finished, open `file`: its bytes stay when it is closed or unlinked.
+
+        `path` is where it stays; None where it has no name.
+        """
         file.flush()
         return cls(_map(file, shared=path is not None), path=path and path.absolute())
 

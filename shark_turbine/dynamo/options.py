@@ -43,6 +43,9 @@ class Options:
     def parse(cls, given: Mapping[str, Any] | None) -> Options:
         """Return checked options.
 
+        Args:
+            given: what `torch.compile(options=...)` was told; None is nothing.
+
         Raises:
             DeclarationError: there is no such option, or it has no such value.
         """

@@ -16,8 +16,12 @@ from shark_turbine.errors import SourceLocation
 class PieceReport:
     """One compiled part of a graph.
 
-    `operators` counts the operations of PyTorch's that it runs; the seconds are those of writing
-    MLIR and of compiling it, or of finding it in the cache.
+    Attributes:
+        operators: how many operations of PyTorch's it runs.
+        device: where it runs, as `runtime.load` names devices.
+        is_cached: whether it was on the disk already.
+        lowering_seconds: the time of writing MLIR.
+        compile_seconds: the time of compiling it, or of finding it in the cache.
     """
 
     operators: int
@@ -29,7 +33,13 @@ class PieceReport:
 
 @dataclass(frozen=True, slots=True)
 class EagerOperator:
-    """An operation that runs in eager PyTorch, and why."""
+    """An operation that runs in eager PyTorch, and why.
+
+    Attributes:
+        name: PyTorch's, such as `aten.native_dropout.default`.
+        reason: one line.
+        location: the line of the program; None where it is not known.
+    """
 
     name: str
     reason: str
@@ -42,7 +52,14 @@ class EagerOperator:
 
 @dataclass(frozen=True, slots=True)
 class GraphReport:
-    """One graph that PyTorch captured: `kind` is `inference`, `forward` or `backward`."""
+    """One graph that PyTorch captured.
+
+    Attributes:
+        kind: `inference`, `forward` or `backward`.
+        pieces: the compiled parts.
+        eager: what runs in eager PyTorch between them.
+        seconds: how long compiling the graph took, all pieces together.
+    """
 
     kind: str
     pieces: tuple[PieceReport, ...]
@@ -67,9 +84,11 @@ class GraphReport:
 
 @dataclass(slots=True)
 class Report:
-    """What `explain` gives: every graph of a program, in the order of their compilation.
+    """What `explain` gives: what became of a program.
 
-    `breaks` are the reasons for which PyTorch cut the program into several graphs.
+    Attributes:
+        graphs: every graph, in the order of their compilation.
+        breaks: the reasons for which PyTorch cut the program into several graphs.
     """
 
     graphs: list[GraphReport] = field(default_factory=list)
@@ -77,11 +96,12 @@ class Report:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, graph: GraphReport) -> None:
+        """Add a `graph`; several threads may do so at once."""
         with self._lock:
             self.graphs.append(graph)
 
     def add_break(self, reason: Any) -> None:
-        """Note why TorchDynamo ended a graph, where that is not the end of the program."""
+        """Note the `reason` why TorchDynamo ended a graph, where that is not the end of the program."""
         if getattr(reason, "graph_break", False):
             place = reason.user_stack[-1] if reason.user_stack else None
             line = f" ({place.filename}:{place.lineno})" if place is not None else ""

@@ -15,8 +15,16 @@ from .text import number, percent, unit_of
 class ModuleTime:
     """A module, and the time of all dispatches that came from it and from what is inside it.
 
-    `own_seconds` is the time of the module's own lines. A dispatch in which several modules were fused
-    counts for the most important one.
+    A dispatch in which several modules were fused counts for the most important one.
+
+    Attributes:
+        path: the qualified name, such as `encoder.layer.3`; empty for the root.
+        seconds: in one call.
+        own_seconds: of them, those of the module's own lines.
+        share: of the time of the whole call, from 0 to 1.
+        calls: how many dispatches one call makes.
+        flops: how many operations they take; None where one of them is not known.
+        children: the modules inside it.
     """
 
     path: str
@@ -55,6 +63,7 @@ class ModuleTime:
         return [line, *(text for lines in below for text in lines)]
 
     def to_json(self) -> dict[str, Any]:
+        """Return the tree as JSON can hold it."""
         return {
             "path": self.path,
             "seconds": self.seconds,

@@ -29,27 +29,40 @@ _MEASURED = ("f32", "f64", "f16", "bf16")
 
 @dataclass(frozen=True, slots=True)
 class Peaks:
-    """Peaks of a number of threads: operations in a second by dtype, and bytes in a second."""
+    """The most that a number of threads of this machine can do.
+
+    Attributes:
+        threads: how many.
+        flops: operations in a second, by the name of the dtype.
+        bandwidth: bytes to and from memory in a second.
+    """
 
     threads: int
     flops: dict[str, float]
     bandwidth: float
 
     def fastest(self, flops: int | None, nbytes: int | None, dtype: str | None) -> float | None:
-        """Return the seconds that so much work takes at least; None where nothing of it is known."""
+        """Return the seconds that work takes at least; None where nothing of it is known.
+
+        Args:
+            flops: how many operations it is; None where that is not known.
+            nbytes: how many bytes it moves; None where that is not known.
+            dtype: what it computes with, such as `bf16`; None is `f32`.
+        """
         times = [self.computing(flops, dtype), self.moving(nbytes)]
         return max((each for each in times if each is not None), default=None) or None
 
     def computing(self, flops: int | None, dtype: str | None) -> float | None:
-        """Return the seconds of the arithmetic; None where the dtype has no peak."""
+        """Return the seconds of `flops` operations; None where the `dtype` has no peak."""
         peak = self.flops.get(dtype or "f32")
         return None if flops is None or peak is None else flops / peak
 
     def moving(self, nbytes: int | None) -> float | None:
-        """Return the seconds of the traffic."""
+        """Return the seconds of the traffic of `nbytes` bytes; None where they are not known."""
         return None if nbytes is None else nbytes / self.bandwidth
 
     def to_json(self) -> dict[str, Any]:
+        """Return the peaks as JSON can hold them, in units of 10⁹."""
         return {
             "threads": self.threads,
             "gflops": {name: value / 1e9 for name, value in self.flops.items()},

@@ -38,8 +38,13 @@ _PATH_WIDTH, _LINE_WIDTH, _NAME_WIDTH = 48, 36, 48
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes: the most that the device held at once, weights included; the weights; and the most that
-    one call took besides, results included. Arguments are the caller's."""
+    """What a call takes of the device's memory, in bytes. Arguments are the caller's.
+
+    Attributes:
+        peak: the most that was held at once, weights included.
+        weights: the weights.
+        transients: the most that one call took besides, results included.
+    """
 
     peak: int
     weights: int
@@ -49,6 +54,7 @@ class Memory:
         return f"peak {size(self.peak)}, weights {size(self.weights)}, transients {size(self.transients)}"
 
     def to_json(self) -> dict[str, Any]:
+        """Return the numbers as JSON can hold them."""
         return {"peak": self.peak, "weights": self.weights, "transients": self.transients}
 
 
@@ -97,7 +103,7 @@ class Profile:
         return by_module(self.rows)
 
     def table(self, limit: int | None = None) -> str:
-        """Return the rows as text, so many of them; None is all."""
+        """Return the first `limit` rows as text; None is all."""
         shown = self.rows[:limit]
         unit, scale = unit_of(self.seconds)
         lines = [_cells(row, scale) for row in shown]
@@ -148,6 +154,9 @@ class Profile:
     def save_html(self, path: str | os.PathLike[str]) -> None:
         """Write one page with charts and all rows, which needs no other file and no network.
 
+        Args:
+            path: where to.
+
         Raises:
             SaveError: it cannot be written; an older file there is untouched.
         """
@@ -165,6 +174,9 @@ class Profile:
 
     def save_trace(self, path: str | os.PathLike[str]) -> None:
         """Write the recorded run as a trace in JSON, for ui.perfetto.dev or chrome://tracing.
+
+        Args:
+            path: where to.
 
         Raises:
             SaveError: it cannot be written; an older file there is untouched.

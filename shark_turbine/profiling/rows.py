@@ -33,7 +33,9 @@ class Row:
         calls: how often it runs in one call of the function.
         seconds: of all of them together, the median of the runs.
         share: of the profile's time.
-        flops, nbytes: the work of all of them, None where it is unknown.
+        flops: the operations of all of them; None where that is not known.
+        nbytes: the bytes that all of them move; None where that is not known.
+        dtype: what they compute with, such as `f32`; None where that is not known.
         of_peak: the share of what the machine can do at most, given this work: its arithmetic or its
             memory, whichever takes longer. More than 1 where data came out of a cache.
         bound: which of the two takes longer.
@@ -74,6 +76,7 @@ class Row:
         return None if self.nbytes is None or not self.seconds else self.nbytes / self.seconds / 1e9
 
     def to_json(self) -> dict[str, Any]:
+        """Return the row as JSON can hold it."""
         return {
             "kind": self.kind,
             "name": self.name,

@@ -38,6 +38,14 @@ class LoadedFunction:
     keyword. Gives torch tensors back; numpy arrays when there was an array and no tensor among the
     arguments. Results are the caller's own: nothing else reads or writes their memory.
 
+    `load` makes it, as a part of a `LoadedModule`.
+
+    Args:
+        module: the module that the function belongs to.
+        native: the function of IREE's runtime.
+        signature: what the artifact says about arguments and results.
+        share: whether the function may be given the caller's own memory.
+
     Raises:
         ArgumentError: the arguments are not what the function was compiled for; nothing ran.
         ContractError: a check inside the artifact refused them; the message is the contract.

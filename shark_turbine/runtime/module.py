@@ -36,6 +36,13 @@ class LoadedModule:
     The state of a module are its mutable globals. `fork()` gives modules with states of their own,
     whose calls run at the same time. A function of the module that is called like a method of this
     class wins: where it has a function `reset`, the method is `LoadedModule.reset(module)`.
+
+    `load` makes it.
+
+    Args:
+        artifact: the verified bytes, and what they say about themselves.
+        device: where the module runs.
+        parameters: the external parameters, one index for each scope.
     """
 
     def __init__(self, artifact: Artifact, device: Device, parameters: Sequence[Attached]) -> None:
@@ -222,6 +229,9 @@ class LoadedModule:
     def save_state(self, path: str | os.PathLike[str]) -> None:
         """Write the state to a safetensors file, whole or not at all.
 
+        Args:
+            path: where to; an older file there is replaced.
+
         Raises:
             StateError: the vmfb does not say what its state is, or the format lacks a dtype of it.
             SaveError: the file cannot be written; what was there before is untouched.
@@ -229,7 +239,11 @@ class LoadedModule:
         state_files.write_state(path, LoadedModule.state_dict(self), self.name)
 
     def load_state(self, path: str | os.PathLike[str], strict: bool = True) -> IncompatibleKeys:
-        """Copy the state of a file into the module; arguments and results as in `load_state_dict`.
+        """Copy the state of a file into the module; the result is that of `load_state_dict`.
+
+        Args:
+            path: what `save_state` wrote, or another safetensors file with the same keys.
+            strict: as in `load_state_dict`.
 
         Raises:
             ParameterError: the file cannot be read.

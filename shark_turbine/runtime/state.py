@@ -23,7 +23,12 @@ from .tensors import Pack, Unpack, packer, unpacker
 
 
 class IncompatibleKeys(NamedTuple):
-    """What `load_state_dict` found to differ, as `torch.nn.Module.load_state_dict` says it."""
+    """What `load_state_dict` found to differ, as `torch.nn.Module.load_state_dict` says it.
+
+    Attributes:
+        missing_keys: of the module's state, which were not given.
+        unexpected_keys: given, and not of the module's state.
+    """
 
     missing_keys: list[str]
     unexpected_keys: list[str]

@@ -21,10 +21,21 @@ _HEADERS = ("candidate", "options", "compile s", "time ms", "ratio", "error", "s
 class Trial:
     """One candidate on one machine.
 
-    `milliseconds` is the median of a round of the calls; `ratio` the median of its quotients by
-    the baseline's round beside it: below 1 is faster. `confirmed` is the same of the last, longer
-    comparison between the best. `error` is the largest difference from the reference, relative to
-    the largest element of the result that it is in. `note` says why a candidate is out.
+    Attributes:
+        name: of the candidate.
+        flags: its options of `iree-compile`.
+        rewrites: its rewrites, see `compiler.Recipe`.
+        device: where it runs; None is every core.
+        cpu: the model of the machine's CPU.
+        machine: which machine.
+        state: `measured`, or why it was not: `wrong`, `refused`, `crashed`, `timed out`, `failed`.
+        compile_seconds: how long it took to compile.
+        milliseconds: the median of a round of the calls.
+        ratio: the median of its quotients by the baseline's round beside it: below 1 is faster.
+        confirmed: the same of the last, longer comparison between the best.
+        error: the largest difference from the reference, relative to the largest element of the
+            result that it is in.
+        note: why a candidate is out.
     """
 
     name: str
@@ -52,10 +63,12 @@ class Trial:
         return self.ratio if self.confirmed is None else self.confirmed
 
     def to_json(self) -> dict[str, Any]:
+        """Return the trial as JSON can hold it."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Trial:
+        """Return the trial that `data` holds, as `to_json` made it."""
         known = {field.name: data[field.name] for field in fields(cls)}
         lists = {name: tuple(known[name]) for name in ("flags", "rewrites")}
         return cls(**{**known, **lists})

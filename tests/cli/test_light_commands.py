@@ -106,7 +106,9 @@ def test_an_error_is_json_where_json_is_asked_for(capsys, tmp_path):
     error = json.loads(captured.out)["error"]
     assert error["kind"] == "LoadError"
     assert error["got"] == "No such file or directory"
+    assert error["see"] == "docs/errors.md#loaderror"
     assert captured.err.startswith("error: ")
+    assert captured.err.endswith("\n  see:      docs/errors.md#loaderror\n")
 
 
 def test_a_bug_prints_its_traceback_and_says_that_it_is_one(monkeypatch, capsys):

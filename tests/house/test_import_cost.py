@@ -51,3 +51,8 @@ def test_rooms_import_without_what_they_must_not_know(room: str, missing: str) -
         f"print(importlib.import_module({room!r}).__name__)"
     )
     assert run_python(code).strip() == room
+
+
+def test_a_function_is_not_hidden_by_the_package_that_holds_it() -> None:
+    code = "from shark_turbine import aot; aot.Quantized; print(callable(aot.quantize))"
+    assert run_python(code).strip() == "True"

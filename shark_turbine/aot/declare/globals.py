@@ -152,7 +152,7 @@ def export_parameters(
     name_mapper: NameMapper | None = None,
     uninitialized: bool | None = None,
 ) -> Any:
-    """Declare every named parameter of a module as a global, keyed by its qualified name.
+    """Declare every named parameter of `nn_module` as a global, keyed by its qualified name.
 
     Tied parameters are one global that every one of their names reaches. Args and errors are those
     of `export_global`.
@@ -172,7 +172,7 @@ def export_buffers(
     name_mapper: NameMapper | None = None,
     uninitialized: bool | None = None,
 ) -> Any:
-    """Declare every named buffer of a module as a global, keyed by its qualified name.
+    """Declare every named buffer of `nn_module` as a global, keyed by its qualified name.
 
     Export them with `mutable=True` when the module updates them (BatchNorm in training). Args and
     errors are those of `export_global`.

@@ -29,6 +29,12 @@ class FxProgramsBuilder(FxPrograms):
             return module.encoder(x)
 
         vmfb = aot.export(fxb).compile()
+
+    Args:
+        root_module: the module that every entry point is given first.
+
+    Raises:
+        DeclarationError: it is no `torch.nn.Module`.
     """
 
     def __init__(self, root_module: torch.nn.Module) -> None:

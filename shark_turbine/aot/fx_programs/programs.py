@@ -22,6 +22,9 @@ class FxPrograms:
     What programs have in common is stored once: the same tensor is one tensor after saving and loading,
     and one global of the module that `aot.export(fx_programs)` makes. A buffer that one entry point
     writes is what the others read.
+
+    Args:
+        programs: programs by the name of their entry point; more can be put into `programs` later.
     """
 
     def __init__(self, programs: Mapping[str, torch.export.ExportedProgram] | None = None) -> None:
@@ -32,6 +35,9 @@ class FxPrograms:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all programs and their tensors to one file, whole or not at all.
 
+        Args:
+            path: where to; an older file there is replaced.
+
         Raises:
             SaveError: it cannot be written; what was at `path` is untouched.
         """
@@ -40,6 +46,9 @@ class FxPrograms:
     @staticmethod
     def load(path: str | os.PathLike[str]) -> FxPrograms:
         """Read what `save` wrote.
+
+        Args:
+            path: the file.
 
         Raises:
             LoadError: the file cannot be read, is damaged, or is something else.

@@ -20,7 +20,12 @@ from .stored import Options
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """A quantized nn.Module or CompiledModule class, and what quantizing it did to the weights."""
+    """What `aot.quantize` gives.
+
+    Attributes:
+        module: the quantized nn.Module or CompiledModule class, for `aot.export`.
+        report: what quantizing did to the weights; `print(report)` shows a table.
+    """
 
     module: Any
     report: QuantizationReport

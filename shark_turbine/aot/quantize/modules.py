@@ -38,7 +38,14 @@ class _QuantizedLayer(nn.Module):
 
 
 class QuantizedLinear(_QuantizedLayer):
-    """`nn.Linear` with a quantized weight."""
+    """`nn.Linear` with a quantized weight; `aot.quantize` makes it.
+
+    Args:
+        qweight: the integers, packed.
+        scales: what they are multiplied with.
+        stored: how the weight is stored, and its shape.
+        bias: of the layer; None where it has none.
+    """
 
     def __init__(
         self,
@@ -57,6 +64,7 @@ class QuantizedLinear(_QuantizedLayer):
         return result if self.bias is None else result + self.bias
 
     def extra_repr(self) -> str:
+        """Return what `repr` shows of the layer."""
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"bias={self.bias is not None}, bits={self.bits}"
@@ -64,7 +72,14 @@ class QuantizedLinear(_QuantizedLayer):
 
 
 class QuantizedEmbedding(_QuantizedLayer):
-    """`nn.Embedding` with a quantized weight."""
+    """`nn.Embedding` with a quantized weight; `aot.quantize` makes it.
+
+    Args:
+        qweight: the integers, packed.
+        scales: what they are multiplied with.
+        stored: how the weight is stored, and its shape.
+        padding_idx: as in `nn.Embedding`.
+    """
 
     def __init__(
         self,
@@ -84,6 +99,7 @@ class QuantizedEmbedding(_QuantizedLayer):
         )
 
     def extra_repr(self) -> str:
+        """Return what `repr` shows of the layer."""
         return f"{self.num_embeddings}, {self.embedding_dim}, bits={self.bits}"
 
 

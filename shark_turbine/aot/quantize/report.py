@@ -18,8 +18,16 @@ from .stored import StoredWeight
 class QuantizedWeight:
     """One weight: sizes in bytes, errors of its values.
 
-    `relative_error` is `|w - q| / |w|` in the Frobenius norm (0 for a weight of zeros), `sqnr` the
-    same as a signal-to-quantization-noise ratio in dB, `max_error` the largest `|w - q|`.
+    Attributes:
+        name: its qualified name; the names of a tied weight stand side by side.
+        shape: rows and columns.
+        dtype: what it was before.
+        bits: 8 or 4.
+        group_size: how many neighbouring columns share a scale; None is a whole row.
+        bytes_before: its size in its dtype.
+        bytes_after: the size of its integers, scales and padding.
+        max_error: the largest `|w - q|`.
+        relative_error: `|w - q| / |w|` in the Frobenius norm; 0 for a weight of zeros.
     """
 
     name: str
@@ -34,12 +42,18 @@ class QuantizedWeight:
 
     @property
     def sqnr(self) -> float:
+        """The relative error as a signal-to-quantization-noise ratio in dB."""
         return math.inf if self.relative_error == 0 else -20 * math.log10(self.relative_error)
 
 
 @dataclass(frozen=True, slots=True)
 class QuantizationReport:
-    """Each quantized weight, and how many bytes of parameters stayed as they were."""
+    """What quantizing a model did to its weights.
+
+    Attributes:
+        weights: each quantized weight.
+        bytes_kept: how many bytes of parameters stayed as they were.
+    """
 
     weights: tuple[QuantizedWeight, ...]
     bytes_kept: int
