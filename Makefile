@@ -17,7 +17,7 @@ STAMP := $(VENV)/.shark-turbine-stamp
 PEERS := $(VENV)/.shark-turbine-peers-stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo edge test check format docs bench constraints
+.PHONY: help setup demo edge test check format docs notebooks bench constraints
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ format: $(STAMP)  ## apply what `make check` can mend by itself
 
 docs: $(STAMP)  ## check that every link inside the Markdown documents leads somewhere
 	$(BIN)/python -m pytest tests/house/test_documents.py
+
+notebooks: $(STAMP)  ## write the .ipynb of docs/notebooks from their text
+	$(BIN)/python docs/notebooks/pair.py
 
 bench: $(PEERS)  ## run the scripts of benchmarks/, one after the other, and the comparison with other runtimes
 	@for script in $(sort $(wildcard benchmarks/*.py)); do \
