@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""A picture of an MLIR module: its globals, its functions, and what flows between operations.
+"""A picture of an MLIR module: its functions, what flows between their operations, its globals.
 
 from module_drawing import draw_module
 
 draw_module(exported.mlir_module)
 
-A column is a function, with its operations in the order of the text. An arrow goes from an operation
-to one that uses its result; a dashed arrow from a call to the function that is called, and between a
-global and who reads or writes it. Constants, type conversions and arithmetic on sizes are left out.
+Each function has a column, the public ones above those that they call; globals are at the right. An
+operation stands below what it uses, with arrows from there. Constants, type conversions and arithmetic
+on sizes are left out.
 """
 
 import re
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,105 +26,127 @@ COLORS = {
     "computation": "#cfe2f3",
     "check": "#f4cccc",
 }
-WIDTH, HEIGHT = 3.1, 0.62  # inches of a column and of a row
-BOX = 0.24  # half the height of a box, in rows
+WIDTH, HEIGHT = 1.75, 0.68  # inches that a box gets
 
 
 @dataclass
-class Drawing:
-    """Boxes (column, row, label, kind) and arrows (from box, to box, dashed), by number."""
+class Box:
+    """A function, an operation or a global; `users` are the boxes to which an arrow goes."""
 
-    boxes: list[tuple[int, int, str, str]] = field(default_factory=list)
-    arrows: list[tuple[int, int, bool]] = field(default_factory=list)
-
-    def add(self, column: int, row: int, label: str, kind: str) -> int:
-        """Add a box; return its number."""
-        self.boxes.append((column, row, label, kind))
-        return len(self.boxes) - 1
+    label: str
+    kind: str
+    column: int
+    row: int
+    users: list["Box"] = field(default_factory=list)
 
 
 def draw_module(module: Any) -> plt.Figure:
     """Draw an MLIR module (`ExportOutput.mlir_module`) and return the figure."""
-    drawing = drawing_of(module)
-    columns = 1 + max(column for column, *_ in drawing.boxes)
-    rows = 1 + max(row for _, row, *_ in drawing.boxes)
-    figure, axes = plt.subplots(figsize=(WIDTH * columns, HEIGHT * rows))
-    axes.set_xlim(-0.5, columns - 0.5)
-    axes.set_ylim(rows - 0.5, -0.5)
+    boxes = boxes_of(module)
+    places = places_of(boxes)
+    width = max(x for x, _ in places) + 1
+    height = max(y for _, y in places) + 1
+    figure, axes = plt.subplots(figsize=(WIDTH * width, HEIGHT * height))
+    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     axes.axis("off")
-    for start, end, dashed in drawing.arrows:
-        draw_arrow(axes, drawing.boxes[start], drawing.boxes[end], dashed)
-    for column, row, label, kind in drawing.boxes:
-        box = {"boxstyle": "round,pad=0.35", "facecolor": COLORS[kind], "edgecolor": "#555555"}
-        axes.text(column, row, label, ha="center", va="center", fontsize=8, bbox=box)
-    figure.tight_layout()
+    shapes = {}
+    for box, (x, y) in zip(boxes, places, strict=True):
+        style = {"boxstyle": "round,pad=0.4", "facecolor": COLORS[box.kind], "edgecolor": "#666666"}
+        text = axes.text(x, y, box.label, ha="center", va="center", fontsize=8, bbox=style)
+        shapes[id(box)] = (x, y), text.get_bbox_patch()
+    for box in boxes:
+        for user in box.users:
+            draw_arrow(axes, *shapes[id(box)], *shapes[id(user)])
     return figure
 
 
-def drawing_of(module: Any) -> Drawing:
-    """Return what is to be drawn of a module."""
-    drawing = Drawing()
+def draw_arrow(axes: Any, place: Any, patch: Any, to_place: Any, to_patch: Any) -> None:
+    """Draw an arrow from the edge of a box to the edge of another, around a box between them."""
+    around = place[0] == to_place[0] and to_place[1] - place[1] > 1
+    style = {"arrowstyle": "-|>", "connectionstyle": f"arc3,rad={0.9 if around else 0}"}
+    ends = {"patchA": patch, "patchB": to_patch, "shrinkA": 1, "shrinkB": 1}
+    axes.annotate("", to_place, place, arrowprops={**style, **ends, "color": "#222222"})
+
+
+def places_of(boxes: list[Box]) -> list[tuple[float, int]]:
+    """Return x and y of each box: a column is as wide as its widest row; rows are centred."""
+    rows = Counter((box.column, box.row) for box in boxes)
+    widths: Counter[int] = Counter()
+    for (column, _), count in rows.items():
+        widths[column] = max(widths[column], count)
+    placed: Counter[tuple[int, int]] = Counter()
+    places = []
+    for box in boxes:
+        left = sum(width for column, width in widths.items() if column < box.column)
+        free = widths[box.column] - rows[box.column, box.row]
+        places.append((left + free / 2 + placed[box.column, box.row], box.row))
+        placed[box.column, box.row] += 1
+    return places
+
+
+def boxes_of(module: Any) -> list[Box]:
+    """Return what is to be drawn of a module: public functions, private ones below, globals."""
     operations = [operation.operation for operation in module.body.operations]
+    boxes: list[Box] = []
+    for private in (False, True):
+        floor = 1 + max((box.row for box in boxes), default=-1)
+        functions = [
+            each
+            for each in operations
+            if each.name == "func.func" and ("sym_visibility" in each.attributes) == private
+        ]
+        for column, function in enumerate(functions):
+            boxes += boxes_of_function(function, column, floor)
+    right = 1 + max((box.column for box in boxes), default=-1)
     variables = [each for each in operations if each.name == "util.global"]
-    functions = [each for each in operations if each.name == "func.func"]
-    # Public functions first; private ones, which they call, to the right of them.
-    functions.sort(key=lambda each: "sym_visibility" in each.attributes)
-    named: dict[str, int] = {}
     for row, variable in enumerate(variables):
-        size = type_text(variable.attributes["type"].value)
-        label = f"@{symbol(variable)}\n{size}"
-        named[symbol(variable)] = drawing.add(0, row, label, "global")
-    first = 1 if variables else 0
-    for column, function in enumerate(functions, first):
-        arguments = [type_text(each.type) for each in function.regions[0].blocks[0].arguments]
-        label = f"@{symbol(function)}({', '.join(arguments)})"
-        named[symbol(function)] = drawing.add(column, 0, label, "function")
-    for column, function in enumerate(functions, first):
-        add_operations(drawing, column, function, named)
-    return drawing
+        label = f"@{symbol(variable)}\n{type_text(variable.attributes['type'].value)}"
+        boxes.append(Box(label, "global", right, row))
+    return boxes
 
 
-def add_operations(drawing: Drawing, column: int, function: Any, named: dict[str, int]) -> None:
-    """Add the operations of a function below its name, and the arrows between them."""
+def boxes_of_function(function: Any, column: int, floor: int) -> list[Box]:
+    """Return a function and its operations, with the arrows between them."""
+    blocks = function.regions[0].blocks
+    arguments = [type_text(each.type) for each in blocks[0].arguments]
+    head = Box(f"@{symbol(function)}\n({', '.join(arguments)})", "function", column, floor)
+    boxes = [head]
     # The boxes from which a value comes; through what is left out, those of its operands.
-    sources: dict[Any, set[int]] = {}
-    row = 0
-    for block in function.regions[0].blocks:
-        sources |= {argument: {named[symbol(function)]} for argument in block.arguments}
-        for operation in (each.operation for each in block.operations):
-            come_from = set().union(*(sources.get(each, set()) for each in operation.operands))
-            if not LEFT_OUT.match(operation.name):
-                row += 1
-                box = drawing.add(column, row, *label_of(operation))
-                drawing.arrows += [(start, box, False) for start in sorted(come_from)]
-                drawing.arrows += symbol_arrows(operation, box, named)
-                come_from = {box}
-            sources |= dict.fromkeys(operation.results, come_from)
-
-
-def symbol_arrows(
-    operation: Any, box: int, named: dict[str, int]
-) -> Iterator[tuple[int, int, bool]]:
-    """Yield the dashed arrow of a call, a load or a store."""
-    if operation.name == "func.call":
-        yield box, named[operation.attributes["callee"].value], True
-    elif operation.name == "util.global.load":
-        yield named[operation.attributes["global"].value], box, True
-    elif operation.name == "util.global.store":
-        yield box, named[operation.attributes["global"].value], True
+    sources = {argument: [head] for block in blocks for argument in block.arguments}
+    for operation in (each.operation for block in blocks for each in block.operations):
+        operands = (box for each in operation.operands for box in sources.get(each, []))
+        come_from = list({id(box): box for box in operands}.values())
+        if not LEFT_OUT.match(operation.name):
+            above = boxes if operation.name == "func.return" else (head, *come_from)
+            box = Box(*label_of(operation), column, 1 + max(each.row for each in above))
+            for source in come_from:
+                source.users.append(box)
+            boxes.append(box)
+            come_from = [box]
+        sources |= dict.fromkeys(operation.results, come_from)
+    # What uses nothing, such as a load, stands right above what uses it.
+    used = {id(user) for box in boxes for user in box.users}
+    for box in boxes[1:]:
+        if id(box) not in used and box.users:
+            box.row = min(user.row for user in box.users) - 1
+    return boxes
 
 
 def label_of(operation: Any) -> tuple[str, str]:
     """Return what is written into the box of an operation, and of which kind it is."""
+    attributes = operation.attributes
     if operation.name == "cf.assert":
-        return operation.attributes["msg"].value.partition(": ")[2], "check"
-    kind = "global" if operation.name.startswith("util.global") else "computation"
+        what, _, must = attributes["msg"].value.partition(": ")[2].partition(" must ")
+        return f"check: {what}\nmust {must}", "check"
     if operation.name == "func.return":
-        return "return " + ", ".join(
-            type_text(each.type) for each in operation.operands
-        ), "function"
-    sizes = ", ".join(type_text(result.type) for result in operation.results)
-    return f"{operation.name}\n{sizes}" if sizes else operation.name, kind
+        values = ", ".join(type_text(each.type) for each in operation.operands)
+        return f"return\n{values}".strip(), "function"
+    results = ", ".join(type_text(each.type) for each in operation.results)
+    if operation.name == "func.call":
+        return f"call @{attributes['callee'].value}\n{results}".strip(), "computation"
+    if operation.name in ("util.global.load", "util.global.store"):
+        return f"{operation.name[12:]}\n@{attributes['global'].value}", "global"
+    return f"{operation.name}\n{results}".strip(), "computation"
 
 
 def symbol(operation: Any) -> str:
@@ -140,22 +162,3 @@ def type_text(value_type: Any) -> str:
         return f"{found[1].replace(',', '×')} {found[2]}".strip()
     found = re.fullmatch(r"tensor<(?:(.*)x)?(\w+)>", text)
     return f"{(found[1] or '').replace('x', '×')} {found[2]}".strip() if found else text
-
-
-def draw_arrow(axes: Any, start: tuple[Any, ...], end: tuple[Any, ...], dashed: bool) -> None:
-    """Draw an arrow between two boxes: straight to the next row, around the boxes between."""
-    (from_column, from_row, *_), (to_column, to_row, *_) = start, end
-    same_column = from_column == to_column
-    below = BOX if same_column else 0
-    far = same_column and to_row - from_row > 1
-    style = {
-        "arrowstyle": "-|>",
-        "color": "#999999" if dashed else "#333333",
-        "linestyle": "--" if dashed else "-",
-        "connectionstyle": f"arc3,rad={-0.35 if far else 0}",
-        "shrinkA": 0 if same_column else 62,
-        "shrinkB": 0 if same_column else 62,
-    }
-    axes.annotate(
-        "", xy=(to_column, to_row - below), xytext=(from_column, from_row + below), arrowprops=style
-    )

@@ -66,7 +66,7 @@ def test_a_notebook_runs_from_top_to_bottom(
 def test_the_picture_shows_globals_functions_and_what_flows() -> None:
     from iree.compiler import ir
 
-    drawing_of = module_of(FOLDER / "module_drawing.py").drawing_of
+    drawing = module_of(FOLDER / "module_drawing.py")
     with ir.Context():
         module = ir.Module.parse("""
             util.global private mutable @w = dense<1.0> : tensor<3xf32>
@@ -83,25 +83,23 @@ def test_the_picture_shows_globals_functions_and_what_flows() -> None:
               return %x : tensor<?x3xf32>
             }
         """)
-        drawing = drawing_of(module)
-    labels = [label for _, _, label, _ in drawing.boxes]
-    assert labels == [
+        boxes = drawing.boxes_of(module)
+    assert [box.label for box in boxes] == [
+        "@main\n(?×3 f32)",
+        "check: x.shape[0]\nmust be 1 to 4",
+        "load\n@w",
+        "call @scale\n?×3 f32",
+        "return\n?×3 f32",
+        "@scale\n(?×3 f32, 3 f32)",
+        "return\n?×3 f32",
         "@w\n3 f32",
-        "@main(?×3 f32)",
-        "@scale(?×3 f32, 3 f32)",
-        "x.shape[0] must be 1 to 4",
-        "util.global.load\n3 f32",
-        "func.call\n?×3 f32",
-        "return ?×3 f32",
-        "return ?×3 f32",
     ]
-    # Through the size of %x, which is left out, to the check; and from the call to what it calls.
-    assert drawing.arrows == [
-        (1, 3, False),
-        (0, 4, True),
-        (1, 5, False),
-        (4, 5, False),
-        (5, 2, True),
-        (5, 6, False),
-        (2, 7, False),
-    ]
+    main, check, load, call, end, scale, scale_end, w = boxes
+    # The size of %x, which is left out, leads to the check.
+    assert main.users == [check, call]
+    assert (load.users, call.users, scale.users) == ([call], [end], [scale_end])
+    # No two boxes at one place, and each below what it uses.
+    places = drawing.places_of(boxes)
+    assert len(set(places)) == len(boxes)
+    assert all(box.row < user.row for box in boxes for user in box.users)
+    assert (w.column, w.row) == (1, 0)
