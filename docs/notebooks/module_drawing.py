@@ -26,7 +26,7 @@ COLORS = {
     "computation": "#cfe2f3",
     "check": "#f4cccc",
 }
-WIDTH, HEIGHT = 1.75, 0.68  # inches that a box gets
+WIDTH, HEIGHT = 1.95, 0.68  # inches that a box gets
 
 
 @dataclass
@@ -56,16 +56,23 @@ def draw_module(module: Any) -> plt.Figure:
         shapes[id(box)] = (x, y), text.get_bbox_patch()
     for box in boxes:
         for user in box.users:
-            draw_arrow(axes, *shapes[id(box)], *shapes[id(user)])
+            draw_arrow(axes, *shapes[id(box)], *shapes[id(user)], places)
     return figure
 
 
-def draw_arrow(axes: Any, place: Any, patch: Any, to_place: Any, to_patch: Any) -> None:
+def draw_arrow(
+    axes: Any, start: Any, patch: Any, end: Any, to_patch: Any, places: list[tuple[float, int]]
+) -> None:
     """Draw an arrow from the edge of a box to the edge of another, around a box between them."""
-    around = place[0] == to_place[0] and to_place[1] - place[1] > 1
-    style = {"arrowstyle": "-|>", "connectionstyle": f"arc3,rad={0.9 if around else 0}"}
+    bend = 0.0
+    for x, y in places:
+        if start[1] < y < end[1]:
+            beside = start[0] + (end[0] - start[0]) * (y - start[1]) / (end[1] - start[1]) - x
+            if abs(beside) < 0.4:
+                bend = -0.5 if beside > 0 else 0.9
+    style = {"arrowstyle": "-|>", "connectionstyle": f"arc3,rad={bend}", "color": "#222222"}
     ends = {"patchA": patch, "patchB": to_patch, "shrinkA": 1, "shrinkB": 1}
-    axes.annotate("", to_place, place, arrowprops={**style, **ends, "color": "#222222"})
+    axes.annotate("", end, start, arrowprops={**style, **ends})
 
 
 def places_of(boxes: list[Box]) -> list[tuple[float, int]]:

@@ -58,9 +58,9 @@ def test_the_client_finds_without_pytorch(saved: tuple[Path, str]) -> None:
 def test_another_encoder_is_an_exit_code(saved: tuple[Path, str], tmp_path: Path) -> None:
     # The model is not what was compiled.
     source = (FOLDER / "search_sentences.py").read_text()
-    line = "    model = SentenceEncoder(bert).eval()\n"
+    line = "    model = pretrained(checkpoint)\n"
     assert source.count(line) == 1
-    spoil = "    torch.nn.init.ones_(bert.encoder.layer[5].output.LayerNorm.weight)\n"
+    spoil = "    torch.nn.init.ones_(model.bert.encoder.layer[5].output.LayerNorm.weight)\n"
     (tmp_path / "search_sentences.py").write_text(source.replace(line, line + spoil))
     for name in ("search_without_torch.py", "corpus.txt"):
         (tmp_path / name).write_text((FOLDER / name).read_text())
