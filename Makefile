@@ -17,7 +17,7 @@ STAMP := $(VENV)/.shark-turbine-stamp
 PEERS := $(VENV)/.shark-turbine-peers-stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo edge test check format docs notebooks bench constraints
+.PHONY: help setup demo edge test check format docs notebooks bench ops constraints
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ bench: $(PEERS)  ## run the scripts of benchmarks/, one after the other, and the
 	@for module in benchmarks.peers benchmarks.peers.scaling; do \
 	  echo "== $$module"; $(BIN)/python -m "$$module" || exit 1; \
 	done; echo "benchmarks run: $(words $(wildcard benchmarks/*.py)) scripts, 2 comparisons"
+
+ops: $(STAMP)  ## walk over PyTorch's own operator samples and write docs/op-table.md (an hour)
+	@walk=$$(mktemp) && $(BIN)/python tests/ops/walk.py --json "$$walk" \
+	&& $(BIN)/python tests/ops/table.py "$$walk" && rm "$$walk"
 
 constraints: $(PEERS)  ## write what is installed in .venv into constraints.txt
 	@{ sed -n '/^#/p' constraints.txt; \

@@ -93,6 +93,11 @@ class TurbineError(Exception):
         self.location = self.location or location
         self.args = (self._message(),)
 
+    def change_fix(self, fix: object) -> None:
+        """Say how to mend it in other words, those of who called."""
+        self.fix = fix
+        self.args = (self._message(),)
+
     def _message(self) -> str:
         lines = [f"{self._head()}{self.what}"]
         for label, part in (("got:", self.got), ("expected:", self.expected), ("fix:", self.fix)):
@@ -178,6 +183,10 @@ class ParameterError(LoadError):
     ) -> None:
         self.problems = tuple(problems)
         super().__init__(what, where=where, got=got, expected=expected, fix=fix)
+
+
+class CommandLineError(TurbineError, ValueError):
+    """The command `shark-turbine` was told something that it cannot do."""
 
 
 class VersionError(TurbineError, RuntimeError):

@@ -11,6 +11,7 @@ from .targets import ResolvedTarget, Target, backend_names
 from .torch_mlir import Kind, lower
 from .trials import Depth, refusals
 from .vmfb import Vmfb
+from .watching import watching_phases
 
 __all__ = [
     "DEFAULT_TIMEOUT",
@@ -31,4 +32,5 @@ __all__ = [
     "compile_cached",
     "lower",
     "refusals",
+    "watching_phases",
 ]

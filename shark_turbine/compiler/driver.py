@@ -45,9 +45,10 @@ from .options import (
 from .recipes import Recipe, cautious
 from .rewrites import rewrite
 from .targets import CPU_BACKEND, ResolvedTarget, Target
-from .tools import run_tool
+from .tools import ToolResult, run_tool
 from .torch_mlir import lower_for_iree
 from .vmfb import Vmfb, append_manifest, make_manifest
+from .watching import watched
 from .worker import run_iree
 
 log = logging.getLogger(__name__)
@@ -269,20 +270,26 @@ def _run_compiler(
             "keep_open": files, "timeout": options.timeout, "scratch": scratch,
         }  # fmt: skip
         try:
-            result = None
-            if is_large:
-                child = [sys.executable, "-I", large_child.__file__]
-                result = run_tool([*child, source_path, output_path, *flags], **settings)
-            if result is None or result.status != 0:
-                # It knows more options, and its diagnostics are what `failures` reads.
-                command = [*flags, source_path, "-o", output_path]
-                result = run_iree("iree-compile", command, **settings)
+            with watched(written):
+                result = _run_child(is_large, source_path, output_path, flags, settings)
         except TimeoutError as error:
             raise failures.took_too_long(name, options.timeout) from error
         printed = dumped(written)
     if result.status != 0:
         raise failures.explain(result, name, module if options.diagnose else None)
     return printed
+
+
+def _run_child(
+    is_large: bool, source: str, output: str, flags: Sequence[str], settings: dict[str, Any]
+) -> ToolResult:
+    if is_large:
+        child = [sys.executable, "-I", large_child.__file__]
+        result = run_tool([*child, source, output, *flags], **settings)
+        if result.status == 0:
+            return result
+    # It knows more options, and its diagnostics are what `failures` reads.
+    return run_iree("iree-compile", [*flags, source, "-o", output], **settings)
 
 
 @cache

@@ -24,7 +24,7 @@ fliplr.default flipud.default group_norm.default instance_norm.default isfinite.
 item.default layer_norm.default linalg_det.default linalg_slogdet.default linear.default
 log_softmax.int matmul.default max.other max_pool1d.default max_pool2d.default max_pool3d.default
 min.other outer.default pad.default prelu.default rms_norm.default selu.default
-size.int softmax.int square.default stft.default tile.default type_as.default
+size.int square.default stft.default tile.default type_as.default
 upsample_nearest1d.vec upsample_nearest2d.vec where.Scalar
 where.ScalarOther where.ScalarSelf
 """

@@ -33,6 +33,27 @@ def batch_norm_inference(
     return result.to(tensor.dtype), tensor.new_zeros(0), tensor.new_zeros(0)
 
 
+@required(aten.softmax.int)
+def softmax(tensor: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
+    """Convert first, as eager does."""
+    return torch.ops.aten._softmax(tensor if dtype is None else tensor.to(dtype), dim, False)
+
+
+@required(aten._softmax.default)
+def softmax_of_floats(tensor: Tensor, dim: int, half_to_float: bool) -> Tensor:
+    """Multiply by one over the sum, in f32 at least.
+
+    Of the compiler's own form it makes code that takes 25 to 50 times as long for some sizes, rows of
+    1,000 or 1,500 among them; this takes as long for all, and no longer for the others.
+    """
+    wide = tensor.float() if tensor.dtype in {torch.float16, torch.bfloat16} else tensor
+    if tensor.dim() and tensor.size(dim) == 0:
+        return tensor.float() if half_to_float else tensor.clone()
+    weights = torch.exp(wide - wide.amax(dim, keepdim=True))
+    result = weights * torch.reciprocal(weights.sum(dim, keepdim=True))
+    return result if half_to_float else result.to(tensor.dtype)
+
+
 @required(aten.var.correction)
 def var(
     tensor: Tensor,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import mmap
 import os
 import struct
 import zipfile
@@ -22,6 +21,7 @@ import numpy
 
 from ..errors import LoadError
 from ..signature import FunctionSignature, StateEntry
+from . import huge_pages
 
 MANIFEST = "shark_turbine.json"
 FORMAT = 1
@@ -96,7 +96,7 @@ def _aligned(view: memoryview) -> memoryview:
     """Return the memory itself where it is read-only and aligned, else an aligned private copy."""
     if view.readonly and len(view) and _address(view) % ALIGNMENT == 0:
         return view
-    copy = _allocate(len(view))
+    copy = huge_pages.allocate(len(view))
     copy[:] = view
     return copy.toreadonly()
 
@@ -105,16 +105,11 @@ def _address(view: memoryview) -> int:
     return int(numpy.frombuffer(view, numpy.uint8).ctypes.data)
 
 
-def _allocate(size: int) -> memoryview:
-    """Return zeroed, page-aligned, private memory."""
-    return memoryview(mmap.mmap(-1, size)) if size else memoryview(bytearray())
-
-
 def _read_file(path: str) -> memoryview:
     try:
         with open(path, "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
-            memory = _allocate(size)
+            memory = huge_pages.allocate(size)
             done = 0
             while done < size and (count := file.readinto(memory[done:])):
                 done += count

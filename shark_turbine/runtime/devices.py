@@ -84,6 +84,11 @@ def device(uri: str) -> Device:
     return found
 
 
+def drivers() -> tuple[str, ...]:
+    """Return the names of what IREE's runtime has drivers for; the machine may lack the device."""
+    return tuple(sorted(iree.query_available_drivers()))
+
+
 def tool_flags(uri: str) -> list[str]:
     """Return the options that give one of IREE's tools the device of a URI."""
     threads = _LOCAL_TASK.fullmatch(uri)

@@ -16,7 +16,7 @@ import torch
 from ..errors import ExecutionError, LoadError, StateError
 from ..signature import FunctionSignature
 from ..versions import installed
-from . import devices, failures, reflection, state, state_files
+from . import devices, failures, huge_pages, reflection, state, state_files
 from .artifact import Artifact
 from .devices import Device
 from .function import LoadedFunction
@@ -73,8 +73,11 @@ class LoadedModule:
 
     def _start(self) -> Any:
         """Return a new context: the initializers run, and the globals have their first values."""
+        is_large = len(self._artifact.memory) >= huge_pages.LARGE or self._parameters
+        memory = huge_pages.for_new_memory() if is_large else nullcontext()
         try:
-            return iree.VmContext(devices.instance(), self._modules)
+            with memory:
+                return iree.VmContext(devices.instance(), self._modules)
         except Exception as error:
             raise self._explained(error) from error
 

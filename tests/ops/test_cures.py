@@ -38,6 +38,20 @@ Case = tuple[Callable[..., Any], tuple[torch.Tensor, ...]]
 CASES: dict[str, Case] = {
     # ------------------------------------------------------------------------- names and aliases
     "python_and": (lambda a, b: (a & b, a | b, a ^ b), (MASK, ~MASK)),
+    "softmax": (
+        lambda a, b, c, d: (
+            torch.softmax(a, -1),
+            torch.softmax(b, 1),
+            torch.softmax(b, 0, dtype=torch.float64),
+            torch.softmax(b.bfloat16(), 2),
+            torch.softmax(b.half(), 2, dtype=torch.float32),
+            torch.softmax(c, 0),
+            torch.softmax(d, 1),
+            torch.softmax(d, 0),
+            torch.softmax((b * 9).int(), 1, dtype=torch.float32),
+        ),
+        (ROWS, X, torch.tensor(3.0), torch.zeros(2, 0)),
+    ),
     "equals_itself": (lambda a: (a == a, a != a), (SPECIAL,)),
     "constant_compared": (
         lambda a: tuple(a + (torch.tensor(value) < 0).float() for value in (0.25, -0.25)),

@@ -202,8 +202,13 @@ def _export_with(
         )
 
 
+def named_dim(name: str | None) -> Any:
+    """Return a dim for the `dynamic_shapes` of an export: of any size, under a name or without one."""
+    return torch.export.Dim.DYNAMIC if name is None else torch.export.Dim(name)
+
+
 def _export_dim(index: int, bounds: DimRange) -> Any:
-    # The one place that makes torch.export.Dim objects.
+    # Here and above is the one place that makes torch.export.Dim objects.
     return torch.export.Dim(f"d{index}", min=bounds.minimum, max=bounds.maximum)
 
 
