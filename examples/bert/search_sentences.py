@@ -107,7 +107,7 @@ def export(model):
 def milliseconds(encode, inputs):
     """Return the time of the fastest call within half a second: what other programs disturb least."""
     times = []
-    while not times or sum(times) < 500:
+    while len(times) < 5 or sum(times) < 500:
         start = time.perf_counter()
         encode(*inputs)
         times.append((time.perf_counter() - start) * 1e3)
@@ -143,7 +143,7 @@ def installed_megabytes(found):
 
 def compare_times(model, loaded, tokenize, corpus):
     """Print the times of a query, and of the whole corpus at once."""
-    print("\n4. Times of the fastest call within half a second, in ms:\n")
+    print("\n4. Times of the fastest call, in ms:\n")
     print(f"   {'':32}{'PyTorch':>10}{'vmfb':>10}")
     for what, sentences in {"one query": list(QUERIES)[:1], "the corpus": corpus}.items():
         inputs = [torch.from_numpy(array) for array in tokenize(sentences)]
@@ -250,8 +250,9 @@ def main():
             checks.check("the client without PyTorch ran", False)
         else:
             checks.compare("the client without PyTorch", scores, expected)
-        compare_times(model, loaded, tokenize, corpus)
-        compare_sizes(folder, checkpoint)
+        if not checks.failed:  # what is wrong is not timed
+            compare_times(model, loaded, tokenize, corpus)
+            compare_sizes(folder, checkpoint)
 
     if checks.failed:
         print(f"\n{checks.failed} of the comparisons FAILED: this is a bug.")
