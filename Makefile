@@ -17,7 +17,7 @@ STAMP := $(VENV)/.shark-turbine-stamp
 PEERS := $(VENV)/.shark-turbine-peers-stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo edge test check format docs bench ops constraints
+.PHONY: help setup demo edge test check format docs notebooks bench ops constraints
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ docs: $(STAMP)  ## build the documentation site into docs/_build/html, and check
 	$(BIN)/python -m sphinx -W --keep-going -q -E -b html -d docs/_build/doctrees docs docs/_build/html
 	$(BIN)/python docs/check_site.py docs/_build/html
 	@echo "open docs/_build/html/index.html"
+
+notebooks: $(STAMP)  ## write the .ipynb of docs/notebooks from their text
+	$(BIN)/python docs/notebooks/pair.py
 
 bench: $(PEERS)  ## run the scripts of benchmarks/, one after the other, and the comparison with other runtimes
 	@for script in $(sort $(wildcard benchmarks/*.py)); do \

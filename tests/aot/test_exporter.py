@@ -93,6 +93,18 @@ def test_functions_of_every_result(build: Any) -> None:
         same(got["same"], x)
 
 
+@pytest.mark.parametrize("strict", [True, False])
+def test_one_example_for_two_arguments(build: Any, strict: bool) -> None:
+    class Two(torch.nn.Module):
+        def forward(self, a: Any, *, b: Any, more: Any) -> Any:
+            return 2 * a + b - more[0] * more[1]["c"]
+
+    kwargs = {"b": X, "more": [X, {"c": X}]}
+    built = build(Two(), args=(X,), kwargs=kwargs, strict_export=strict)
+    a, b, c, d = torch.randn(4, 2, 4)
+    same(built.loaded.main(a, b=b, more=[c, {"c": d}]), 2 * a + b - c * d)
+
+
 def test_numbers_as_arguments(build: Any) -> None:
     def scale(x: torch.Tensor, by: int, flag: bool, none: None) -> torch.Tensor:
         return x * by if flag else x

@@ -49,6 +49,7 @@ def export_module(
     """
     is_module = isinstance(target, torch.nn.Module)
     _check_arguments(target, args, kwargs, label)
+    args, kwargs = _as_different_tensors(args, kwargs)
     module = target if is_module else _FunctionModule(target)
     description = CallDescription(label, label, _location(target))
     try:
@@ -82,6 +83,27 @@ def _export(
         if strict:
             _return_freed_memory()
     return program, [str(warning.message) for warning in caught]
+
+
+def _as_different_tensors(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """Return example arguments in which no tensor stands twice.
+
+    torch.export takes one tensor at two places for one argument: its program reads the last of the
+    two only, and computes something else when they differ.
+    """
+    seen: set[int] = set()
+
+    def different(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return value
+        if id(value) in seen:
+            return value.detach().clone().requires_grad_(value.requires_grad)
+        seen.add(id(value))
+        return value
+
+    return trees.map_leaves(different, (args, kwargs))
 
 
 def _warn_of_python_state(
