@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,10 @@ def load_program(place: str) -> Any:
 def _saved_program(path: str) -> Any:
     if Path(path).suffix == ".fx":
         return aot.FxPrograms.load(path)
+    # Of a file that it cannot read it logs a traceback before it raises.
+    log = logging.getLogger("torch.export")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
     try:
         return torch.export.load(path)
     except Exception as error:  # torch has no word of its own for a file that it cannot read
@@ -44,6 +49,8 @@ def _saved_program(path: str) -> Any:
             got=reason,
             expected="a file that torch.export.save wrote",
         ) from error
+    finally:
+        log.setLevel(level)
 
 
 def _program_of(value: Any, place: str) -> Any:

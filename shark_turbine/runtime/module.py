@@ -6,6 +6,7 @@ from __future__ import annotations
 import difflib
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NoReturn
@@ -25,6 +26,10 @@ from .state import IncompatibleKeys
 
 # A function of the module under such a name is what the attribute means.
 _STATE_METHODS = ("state_dict", "load_state_dict", "reset", "fork", "save_state", "load_state")
+
+
+# Seconds in which a worker thread has put away what belonged to a call that has returned.
+_RETIREMENT = 0.001
 
 
 class LoadedModule:
@@ -80,6 +85,11 @@ class LoadedModule:
 
     def _start(self) -> Any:
         """Return a new context: the initializers run, and the globals have their first values."""
+        if self.device.uri != "local-sync":
+            # A worker thread may be letting go of a tensor of the last call, for which it needs the
+            # interpreter's lock. The binding holds that lock while it waits for the initializers, which
+            # may need the same worker: neither would ever go on.
+            time.sleep(_RETIREMENT)
         is_large = len(self._artifact.memory) >= huge_pages.LARGE or self._parameters
         memory = huge_pages.for_new_memory() if is_large else nullcontext()
         try:

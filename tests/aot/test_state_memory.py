@@ -57,6 +57,21 @@ class MemoryModule(aot.CompiledModule):
         aot.fori_loop(0, n, lambda i, _: (self.bump(new), ())[1])
         return old, self.double(old), self.b
 
+    def read_before_a_loop(self, new=A(1), n=aot.AbstractI64):
+        doubled = self.double(self.b)
+        aot.fori_loop(0, n, lambda i, _: (self.bump(new), ())[1])
+        return doubled
+
+    def read_before_an_update(self, new=A(1)):
+        doubled = self.double(self.b)
+        self.bump(new)
+        return doubled
+
+    def old_before_an_update(self, new=A(1)):
+        old = self.b
+        self.bump(new)
+        return old
+
     def old_carried(self, new=A(1), n=aot.AbstractI64):
         def body(i: Any, last: Any) -> Any:
             before = self.b
@@ -215,3 +230,26 @@ def test_an_update_costs_what_is_written_not_what_there_is(build: Any) -> None:
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 400 * 0.001
     torch.testing.assert_close(built.loaded.at(399), (row, head))
+
+
+def test_what_reads_a_global_comes_before_what_updates_it(vmfb: Any) -> None:
+    """Devices work on several things at once: each is tried in many fresh modules."""
+    import shark_turbine.runtime as rt  # As above.
+
+    for _ in range(40):
+        module = rt.load(vmfb, device="local-task")
+        torch.testing.assert_close(module.old_before_an_update(NEW), B)
+        module.reset()
+        torch.testing.assert_close(module.read_before_an_update(NEW), B * 2)
+        module.reset()
+        torch.testing.assert_close(module.read_before_a_loop(NEW, 2), B * 2)
+        module.reset()
+        torch.testing.assert_close(module.old_after_a_loop(NEW, 2)[0], B)
+
+
+def test_an_argument_may_be_written_once_the_call_has_returned(memory: Any) -> None:
+    for number in range(200):
+        argument = torch.full((1,), float(number))
+        memory.bump(argument)
+        argument.fill_(-1)
+        assert memory.get()[1][0] == number

@@ -30,12 +30,20 @@ from ..steps import (
     Trace,
     While,
 )
-from ..types import AbstractIndex, AbstractScalar, AbstractValue, TensorType, ValueType
+from ..types import (
+    AbstractIndex,
+    AbstractScalar,
+    AbstractTensor,
+    AbstractValue,
+    TensorType,
+    ValueType,
+)
 from .bridge import from_torch, to_torch
 from .globals import type_of
 from .scalars import emit_cast, emit_comparison, emit_constant, emit_operation
 from .tensor_operations import TensorEmitter
 from .types import builtin_type
+from .waiting import UnderWay, wait_for
 
 
 def emit_procedure(
@@ -64,6 +72,7 @@ def emit_procedure(
         emitter.values.update(enumerate(block.arguments))
         last = emitter.emit_steps(procedure.steps, procedure.returned, block)
         with ir.InsertionPoint(last):
+            emitter.wait_for_stores()
             ir.keep_alive(block.arguments)
             ir.func.ReturnOp([emitter.values[value] for value in procedure.returned])
 
@@ -116,6 +125,8 @@ class _StepEmitter:
         self._global_types = global_types
         self._context = context
         self._tensors = TensorEmitter(procedure.types, self.values, self._size, context)
+        tensors = (name for name, kind in global_types.items() if isinstance(kind, AbstractTensor))
+        self._under_way = UnderWay(procedure, tensors)
 
     def emit_steps(self, steps: Sequence[Step], results: Sequence[int], block: Any) -> Any:
         """Write steps from the end of a block on; return the block in which they end.
@@ -123,18 +134,39 @@ class _StepEmitter:
         Branches and loops are blocks of the one function, not regions of operations: there globals are
         read and written as in any code, and updated in place.
         """
+        self._under_way.take()  # What other blocks have started, their own last wait is for.
         for step in steps:
             match step:
-                case Cond():
-                    block = self._cond(step, block)
-                case While():
-                    block = self._while(step, block)
+                case Cond() | While():
+                    with ir.InsertionPoint(block):
+                        self._wait()
+                    block = (
+                        self._cond(step, block)
+                        if isinstance(step, Cond)
+                        else self._while(step, block)
+                    )
+                    self._under_way.take()
+                    self._under_way.add(step)
+                    with ir.InsertionPoint(block):
+                        self._wait()
                 case _:
                     with ir.InsertionPoint(block):
+                        wait_for([self.values[value] for value in self._under_way.before(step)])
                         self._emit(step)
+                    self._under_way.add(step)
         with ir.InsertionPoint(block):
             ir.keep_alive(self.values[value] for value in _used_after_store(steps, results))
         return block
+
+    def wait_for_stores(self) -> None:
+        """Write that the procedure ends when what it stores is computed: results are waited for anyway."""
+        _, stored = self._under_way.take()
+        wait_for([self._load(symbol) for symbol in stored])
+
+    def _wait(self) -> None:
+        """Write that what follows comes after all that was started."""
+        values, stored = self._under_way.take()
+        wait_for([*(self.values[value] for value in values), *map(self._load, stored)])
 
     def _cond(self, step: Cond, block: Any) -> Any:
         """Write a branch; return the block that goes on after it."""

@@ -13,6 +13,7 @@ from shark_turbine.signature import STATE_GETTER, STATE_SETTER, StateEntry, Valu
 from ..program import GlobalVar, Program
 from ..spec import GlobalTree, ModuleSpec
 from ..types import AbstractScalar, AbstractValue
+from .waiting import wait_for
 
 _NUMBER = re.compile(r"\$\d+$")
 
@@ -68,15 +69,18 @@ def with_accessors(module: Any, state: Sequence[StateEntry]) -> tuple[Any, tuple
 def _emit_getter(types: Mapping[str, Any]) -> None:
     function = ir.func.FuncOp(STATE_GETTER, ir.FunctionType.get([], list(types.values())))
     with ir.InsertionPoint(function.add_entry_block()):
-        loads = [
-            ir.Operation.create(
-                "util.global.load",
-                results=[kind],
-                attributes={"global": ir.FlatSymbolRefAttr.get(symbol)},
-            )
-            for symbol, kind in types.items()
-        ]
-        ir.func.ReturnOp([load.result for load in loads])
+        ir.func.ReturnOp(_loads(types))
+
+
+def _loads(types: Mapping[str, Any]) -> list[Any]:
+    return [
+        ir.Operation.create(
+            "util.global.load",
+            results=[kind],
+            attributes={"global": ir.FlatSymbolRefAttr.get(symbol)},
+        ).result
+        for symbol, kind in types.items()
+    ]
 
 
 def _emit_setter(types: Mapping[str, Any]) -> None:
@@ -85,6 +89,7 @@ def _emit_setter(types: Mapping[str, Any]) -> None:
     with ir.InsertionPoint(block):
         for symbol, value in zip(types, block.arguments, strict=True):
             ir.store_global(value, symbol)
+        wait_for(_loads({k: v for k, v in types.items() if isinstance(v, ir.RankedTensorType)}))
         ir.keep_alive(block.arguments)
         ir.func.ReturnOp([])
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Values of globals that outlive a later store: copied, since the artifact updates globals in place.
 
-IREE sees that a tensor is still needed where it is read, updated and used in one block. It does not see
-that the tensor is the memory of a global, which another block, a called function or the update of what
-was stored changes; nor that two globals were given the same memory.
+IREE sees that a tensor is still needed where it is read, updated and used in one block, and makes a copy,
+but may update before the copy is made. It does not see that the tensor is the memory of a global, which
+another block, a called function or the update of what was stored changes; nor that two globals were given
+the same memory.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def _outlives(
         if is_used and not views.isdisjoint(_passed_through(other)):
             return True  # What comes out is this memory under another name.
         is_foreign = isinstance(other, Call) or bool(blocks_of(other))
-        writes = step.symbol in stored_by([other]) and (is_foreign or isinstance(step, Store))
+        writes = step.symbol in stored_by([other])
         if is_used and (has_changed or (writes and is_foreign)):
             return True
         has_changed = has_changed or writes
