@@ -33,8 +33,15 @@ from tests.ops import harness
 
 SAMPLES = {torch.float32: 3, torch.int64: 1, torch.bool: 1, torch.bfloat16: 1}
 
-IN_PLACE_RANDOM = {"exponential", "uniform", "cauchy", "geometric", "bernoulli"}
-IN_PLACE_RANDOM |= {"nn.functional.rrelu", "nn.functional.dropout", "nn.functional.alpha_dropout"}
+UNPREDICTABLE = {"exponential", "uniform", "cauchy", "geometric", "bernoulli"}
+UNPREDICTABLE |= {"nn.functional.rrelu", "nn.functional.dropout", "nn.functional.alpha_dropout"}
+# The samples of these seed the generator themselves, or show memory that nobody has written.
+UNPREDICTABLE |= {"rand_like", "randint", "randint_like", "randn", "randn_like", "normal"}
+UNPREDICTABLE |= {"nn.functional.dropout2d", "nn.functional.dropout3d"}
+UNPREDICTABLE |= {"nn.functional.feature_alpha_dropout"}
+UNPREDICTABLE |= {"nn.functional.multi_head_attention_forward"}
+UNPREDICTABLE |= {"empty", "empty_like", "empty_permuted", "empty_strided"}
+UNPREDICTABLE |= {"new_empty", "new_empty_strided"}
 
 
 @dataclass
@@ -126,8 +133,8 @@ def prepare(sample: Sample) -> Result | None:
         return sample.result("no eager", f"{type(error).__name__}: {error}")
     if harness.mismatch(again, sample.expected) is not None:
         return sample.result("random", "two eager calls differ")
-    if "normal" in sample.op or sample.op in IN_PLACE_RANDOM:
-        return sample.result("random", "fills its argument with random numbers")
+    if "normal" in sample.op or sample.op in UNPREDICTABLE:
+        return sample.result("random", "random numbers, or memory as it was")
     if not sample.expected:
         return sample.result("no tensor", "the result holds no tensor")
     try:
