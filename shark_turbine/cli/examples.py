@@ -37,6 +37,7 @@ def examples_of(specs: Sequence[InputSpec], program: Any) -> Examples:
             "the types of the arguments are not said",
             got="no --input and no --inputs",
             expected=f"--input for each of {', '.join(needed)}, such as --input 2x16xf32",
+            fix=f"--input '{needed[0]}:batch?x16xf32', with its own sizes and dtype",
         )
     sizes: dict[str, int] = {}
     dims: dict[str, Any] = {}

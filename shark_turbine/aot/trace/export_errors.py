@@ -25,6 +25,11 @@ _SYMBOL = re.compile(r"\bs\d+\b")
 _BAD_ARGUMENT = re.compile(r"(?:inputs with type `|Unsupported input type )(<class '.+?'>)")
 _BAD_RESULT = re.compile(r"Found (<class '.+?'>) in output")
 
+_FIXED_BY_EXAMPLE = re.compile(
+    r"0/1 specialized due to hint of ([01]) for dimension inputs\['(\w+)'\]\.shape\[(\d+)\]"
+)
+_ARGUMENT_NAMES = re.compile(r"keys must be the arg names \['(\w+)'")
+
 _OWN_CACHE = (
     "model.config.use_cache = False, or call register_dynamic_cache_export_support() "
     "of transformers.integrations.executorch first"
@@ -57,12 +62,17 @@ def explain_export_failure(failure: Exception, description: CallDescription) -> 
     text = str(failure)
     if "Constraints violated" in text:
         return _constraints_violated(text, description)
+    fixed_by_example = _FIXED_BY_EXAMPLE.search(text)
+    if fixed_by_example is not None:
+        size, name, axis = fixed_by_example.groups()
+        return _example_is_too_small(f"{name}.shape[{axis}]", size, description)
     if "dynamic_shapes" in text:
+        known = _ARGUMENT_NAMES.search(text)
         return DimensionError(
             f"dynamic_shapes does not fit the arguments: {_first_sentence(text)}",
             where=description.where,
             expected="for each argument by name, the dims that are dynamic",
-            fix='dynamic_shapes={"x": {0: torch.export.Dim("batch")}}',
+            fix=f'dynamic_shapes={{"{known[1] if known else "x"}": {{0: torch.export.Dim("batch")}}}}',
         )
     if "data-dependent" in text.lower() or "DataDependent" in type(failure).__name__:
         return TracingError(
@@ -137,6 +147,9 @@ def _constraints_violated(text: str, description: CallDescription) -> DimensionE
     _, _, suggestions = text.partition("Suggested fixes:")
     found = _SUGGESTION.findall(suggestions)
     found += [pair for pair in _SPECIALIZED.findall(text) if not found]
+    if len(found) == 1 and found[0][1] in ("0", "1") and not description.dim_names:
+        name, size = found[0]
+        return _example_is_too_small(_name_of(name, description), size, description)
     fixes = [_translate(name, value, description) for name, value in found]
     written = [fix for _, fix in fixes if fix]
     if not written:
@@ -150,6 +163,18 @@ def _constraints_violated(text: str, description: CallDescription) -> DimensionE
         got=_dims_as_given(description, [name for name, _ in found]),
         expected="; ".join(reason for reason, _ in fixes) or _first_sentence(text),
         fix=fix,
+    )
+
+
+def _example_is_too_small(dim: str, size: str, description: CallDescription) -> DimensionError:
+    """Explain what torch.export makes of an example of size 0 or 1: those it always takes as fixed."""
+    return DimensionError(
+        f"the example has {size} where {dim} is dynamic, and torch.export takes 0 and 1 as fixed",
+        where=description.where,
+        location=users_own(description.location),
+        got=f"{dim} is dynamic, and {size} in the example",
+        expected="an example of 2 or more in each dynamic dim",
+        fix=f"give an example with 2 there; where {dim} can only be {size}, leave it out of dynamic_shapes",
     )
 
 
