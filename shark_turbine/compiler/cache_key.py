@@ -71,6 +71,7 @@ def key_of(module: Any, options: Options, found: ModuleFacts | None = None) -> t
     is_portable = names_cpu and not any("host" in flag for flag in flags)
     parts = {
         "layout": _LAYOUT,
+        "source": _source(),
         "program": program,
         "flags": flags,
         "options": told,
@@ -82,6 +83,15 @@ def key_of(module: Any, options: Options, found: ModuleFacts | None = None) -> t
     keeps_lines = "--iree-vm-bytecode-module-strip-source-map=false" in flags
     is_complete = not names_files and not keeps_lines
     return key, is_complete and not any(map(_reaches_out, (*recipe.flags, *options.flags)))
+
+
+@cache
+def _source() -> str:
+    """Return a checksum of what writes a module anew and chooses its options: the files of this package."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def program_digest(module: Any) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from shark_turbine import ir
 
 from .probing import operator_name, walk
-from .rewrites import is_rewritable
+from .rewrites import gains_by_winograd, is_rewritable
 
 # The torch pipeline computes these in f64 inside: as f32, long reductions come out wrong, and random
 # numbers reach 1. Measured by a walk over PyTorch's operator samples.
@@ -33,7 +33,7 @@ class ModuleFacts:
 
     `stored_weights` are elements of large immutable tensors in the module; `external_weights` of all
     that are attached when it is loaded. `constant_bytes` are those of all immutable tensors in the
-    module. Convolutions are others where no rewrite can read them.
+    module. Convolutions are others where no rewrite can read them, and square where `winograd` suits them.
     """
 
     name: str | None = None
@@ -41,6 +41,7 @@ class ModuleFacts:
     has_products: bool = False
     has_convolutions: bool = False
     has_other_convolutions: bool = False
+    has_square_convolutions: bool = False
     has_dynamic_sizes: bool = False
     stored_weights: int = 0
     external_weights: int = 0
@@ -50,7 +51,7 @@ class ModuleFacts:
 def facts(module: Any) -> ModuleFacts:
     """Look through a module once."""
     named = "sym_name" in module.operation.attributes
-    needs_f64 = has_products = has_convolutions = has_others = is_dynamic = False
+    needs_f64 = has_products = has_convolutions = has_others = has_square = is_dynamic = False
     stored = external = constant_bytes = 0
     for operation in walk(module.operation):
         name = operator_name(operation)
@@ -60,6 +61,7 @@ def facts(module: Any) -> ModuleFacts:
         if _CONVOLUTIONS.match(name):
             has_convolutions = True
             has_others = has_others or not is_rewritable(operation)
+            has_square = has_square or gains_by_winograd(operation)
         if name == "util.global" and "is_mutable" not in operation.attributes:
             count = _elements(operation.attributes["type"])
             if _is_external(operation):
@@ -78,6 +80,7 @@ def facts(module: Any) -> ModuleFacts:
         has_products=has_products,
         has_convolutions=has_convolutions,
         has_other_convolutions=has_others,
+        has_square_convolutions=has_square,
         has_dynamic_sizes=is_dynamic,
         stored_weights=stored,
         external_weights=external,

@@ -17,6 +17,9 @@ from .targets import CPU_BACKEND, Target
 _PACKING = "--iree-opt-data-tiling"
 # Convolutions as matrix products: 5 times as fast on ResNet-50.
 _IM2COL = "--iree-global-opt-use-im2col-for-convs"
+# Kernels written for Winograd's way are 16/9 as large: made when compiling, not in every call.
+_LARGER_CONSTANTS = f"--iree-opt-const-expr-max-size-increase-threshold={2**25}"
+_WINOGRAD = "winograd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,9 @@ def choose(recipe: Recipe, target: Target, facts: ModuleFacts) -> Recipe:
     # With a dynamic batch IREE 3.13 packs some operands wrongly: a ViT then gives other numbers.
     if gains and not facts.has_dynamic_sizes:
         flags += [_PACKING]
+        if facts.has_square_convolutions and has_weights:
+            flags += [_LARGER_CONSTANTS]
+            rewrites = (_WINOGRAD, *rewrites)
     return replace(
         recipe, flags=tuple(flags), rewrites=rewrites, packs_external=False, chooses=False
     )
@@ -152,8 +158,9 @@ def cautious(recipe: Recipe) -> list[Recipe]:
 
     It cannot tile some operands of dynamic sizes, and tiles of some shapes need too much stack.
     """
-    flags = tuple(flag for flag in recipe.flags if flag != _PACKING)
-    unpacked = replace(recipe, name=f"{recipe.name}, unpacked", flags=flags)
+    flags = tuple(flag for flag in recipe.flags if flag not in (_PACKING, _LARGER_CONSTANTS))
+    rewrites = tuple(name for name in recipe.rewrites if name != _WINOGRAD)
+    unpacked = replace(recipe, name=f"{recipe.name}, unpacked", flags=flags, rewrites=rewrites)
     im2col = () if _IM2COL in flags else (_IM2COL,)
     plain = replace(unpacked, name=f"{recipe.name}, plain", flags=(*flags, *im2col), rewrites=())
     milder = [] if flags == recipe.flags else [unpacked]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 
 import pytest
@@ -76,6 +77,77 @@ def test_every_convolution_is_what_eager_computes(dims: int, batch: int) -> None
     assert vmfb.manifest["recipe"]["rewrites"] == ["depthwise-as-sums", "narrow-as-products"]
     for found, expected in zip(module.main(x), model(x), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("batch", "size"), [(1, (9, 12)), (3, (7, 7)), (9, (24, 17))])
+def test_square_kernels_by_winograd(batch: int, size: tuple[int, int]) -> None:
+    """Even and odd results, every padding, and batches in one part and in several, uneven ones."""
+    torch.manual_seed(0)
+    layers = [
+        nn.Conv2d(64, 64, 3, padding=1),
+        nn.Conv2d(64, 70, 3, bias=False),
+        nn.Conv2d(64, 64, 3, padding=(2, 1)),
+        nn.Conv2d(64, 64, 3, padding="same", groups=1),
+    ]
+    model = Many(*layers).eval()
+    x = torch.randn(batch, 64, *size)
+    module, vmfb = compiled(model, x)
+    assert vmfb.manifest["recipe"]["name"] == "auto"
+    assert vmfb.manifest["recipe"]["rewrites"][0] == "winograd"
+    exact = Many(*copy.deepcopy(layers)).eval().double()(x.double())
+    for found, eager, best in zip(module.main(x), model(x), exact, strict=True):
+        torch.testing.assert_close(found, eager, rtol=1e-4, atol=1e-5)
+        # As exact as eager: sums of products differ in their last digits only.
+        assert (found - best).abs().max() < 4 * (eager - best).abs().max()
+
+
+def test_winograd_takes_what_it_suits() -> None:
+    """Stored weights of many channels, and images that stay in the cache."""
+
+    def is_written(layer: nn.Module, x: torch.Tensor, **options) -> bool:
+        output = aot.export(layer.eval(), x, **options)
+        changed = str(rewrite(output.mlir_module, ["winograd"]))
+        assert ("aten.bmm" in changed) != ("aten.conv2d" in changed)
+        return "aten.bmm" in changed
+
+    x = torch.randn(1, 64, 8, 8)
+    assert is_written(nn.Conv2d(64, 64, 3), x)
+    assert not is_written(nn.Conv2d(64, 64, 3, stride=2), x)
+    assert not is_written(nn.Conv2d(64, 64, 3, dilation=2), x)
+    assert not is_written(nn.Conv2d(64, 64, (3, 1)), x)
+    assert not is_written(nn.Conv2d(64, 64, 3, groups=2), x)
+    assert not is_written(nn.Conv2d(64, 32, 3), x)
+    assert not is_written(nn.Conv2d(64, 64, 3), torch.randn(1, 64, 300, 300))
+    assert not is_written(nn.Conv2d(64, 64, 3), torch.randn(40, 64, 60, 60))
+    pair = torch.randn(2, 64, 8, 8)
+    assert not is_written(nn.Conv2d(64, 64, 3), pair, dynamic_shapes=({0: BATCH},))
+
+
+def test_weights_that_change_are_not_prepared() -> None:
+    x, weight = torch.randn(1, 64, 8, 8), torch.randn(64, 64, 3, 3)
+
+    class Trained(aot.CompiledModule):
+        weight = aot.export_global(torch.zeros(64, 64, 3, 3), mutable=True)
+        convolution = aot.jittable(nn.functional.conv2d)
+
+        def main(self, x=aot.AbstractTensor(1, 64, 8, 8)):
+            return self.convolution(x, self.weight)
+
+        def learn(self, weight=aot.AbstractTensor(64, 64, 3, 3)):
+            self.weight = weight
+
+    vmfb = aot.export(Trained).compile()
+    assert "winograd" not in vmfb.manifest["recipe"]["rewrites"]
+    module = runtime.load(vmfb, device="local-sync")
+    module.learn(weight)
+    expected = nn.functional.conv2d(x, weight)
+    torch.testing.assert_close(module.main(x), expected, rtol=1e-4, atol=1e-4)
+    passed = aot.export(nn.functional.conv2d, x, weight)
+    assert "aten.bmm" not in str(rewrite(passed.mlir_module, ["winograd"]))
+    layer = nn.Conv2d(64, 64, 3).eval()
+    external = aot.export(layer, x, weights="external")
+    assert "winograd" not in external.compile().manifest["recipe"]["rewrites"]
+    assert external.compile(recipe="prepacked").manifest["recipe"]["rewrites"][0] == "winograd"
 
 
 def test_a_dynamic_batch_and_a_large_one() -> None:

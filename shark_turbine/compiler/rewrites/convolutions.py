@@ -11,10 +11,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from .writer import Tensor, Writer, constant, tensor
+from .reading import Convolution, add, read, with_bias
+from .writer import Tensor, Writer
 
 # More taps make a graph that takes long to compile. Gradients of weights are convolutions with
 # kernels as large as an image.
@@ -26,53 +26,6 @@ _MOST_ELEMENTS = 2**26
 # Images for which the product is written out one by one: what is written for one is then still in the
 # processor's cache when it is read. Twice as fast as one product for 8 images.
 _MOST_UNROLLED = 8
-_DTYPES = {"f32", "f64"}
-
-OPERATORS = frozenset(
-    f"torch.aten.{name}" for name in ("convolution", "conv1d", "conv2d", "conv3d")
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Convolution:
-    """A convolution of a `[batch, channels, *spatial]` tensor; only the batch may be unknown."""
-
-    image: Tensor
-    weight: Tensor
-    bias: Tensor | None
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    dilation: tuple[int, ...]
-    groups: int
-    result: Tensor
-
-    @property
-    def batch(self) -> int | None:
-        return self.image.sizes[0]
-
-    @property
-    def channels(self) -> int:
-        return _known(self.image.sizes[1])
-
-    @property
-    def features(self) -> int:
-        return _known(self.weight.sizes[0])
-
-    @property
-    def kernel(self) -> tuple[int, ...]:
-        return tuple(map(_known, self.weight.sizes[2:]))
-
-    @property
-    def spatial(self) -> tuple[int, ...]:
-        return tuple(map(_known, self.image.sizes[2:]))
-
-    @property
-    def out(self) -> tuple[int, ...]:
-        return tuple(map(_known, self.result.sizes[2:]))
-
-    @property
-    def taps(self) -> int:
-        return math.prod(self.kernel)
 
 
 def dense_as_products(operation: Any, writer: Writer) -> Any:
@@ -91,7 +44,7 @@ def dense_as_products(operation: Any, writer: Writer) -> Any:
     else:
         images = [_product_of_one(found, taps, index, writer) for index in range(found.batch)]
         product = writer.stack(images, 0)
-    return _with_bias(found, product, writer)
+    return with_bias(found, product, writer)
 
 
 def narrow_as_products(operation: Any, writer: Writer) -> Any:
@@ -104,11 +57,6 @@ def narrow_as_products(operation: Any, writer: Writer) -> Any:
     if found is not None and _suits_direct_code(found):
         return None
     return dense_as_products(operation, writer)
-
-
-def is_readable(operation: Any) -> bool:
-    """Say whether a convolution has the sizes and dtypes that it takes to write it in another form."""
-    return read(operation) is not None
 
 
 def _suits_direct_code(found: Convolution) -> bool:
@@ -130,9 +78,9 @@ def depthwise_as_sums(operation: Any, writer: Writer) -> Any:
     for index, tap in enumerate(_taps(found, writer)):
         factor = writer.view(writer.part(flat, 1, index, 1), [1, found.channels, *ones])
         term = writer.call("mul.Tensor", tap, factor, sizes=found.result.sizes, like=tap)
-        total = term if total is None else _add(total, term, writer)
+        total = term if total is None else add(total, term, writer)
     assert total is not None
-    return _with_bias(found, total, writer)
+    return with_bias(found, total, writer)
 
 
 def _is_depthwise(found: Convolution) -> bool:
@@ -227,48 +175,3 @@ def _phases(found: Convolution, writer: Writer) -> Tensor:
     return writer.permute(
         apart, [0, 1, *(3 + 2 * dim for dim in dims), *(2 + 2 * dim for dim in dims)]
     )
-
-
-def _with_bias(found: Convolution, product: Tensor, writer: Writer) -> Any:
-    if found.bias is None:
-        return product.value
-    bias = writer.view(found.bias, [1, found.features, *[1] * len(found.out)])
-    return _add(product, bias, writer).value
-
-
-def _add(left: Tensor, right: Tensor, writer: Writer) -> Tensor:
-    return writer.call("add.Tensor", left, right, 1, sizes=left.sizes, like=left)
-
-
-def read(operation: Any) -> Convolution | None:
-    """Return what one of `OPERATORS` says; None of a convolution that is left to the compiler."""
-    image, weight, result = map(
-        tensor, (operation.operands[0], operation.operands[1], operation.results[0])
-    )
-    bias = tensor(operation.operands[2])
-    try:
-        options = [constant(value) for value in list(operation.operands)[3:]]
-        if bias is None and constant(operation.operands[2]) is not None:
-            return None
-    except LookupError:
-        return None
-    stride, padding, dilation, *transposed, groups = options
-    # `convolution` says whether it is transposed, and has a padding of the result then.
-    if image is None or weight is None or result is None or any(transposed[:1]):
-        return None
-    sizes = (*image.sizes[1:], *weight.sizes, *result.sizes[1:])
-    dims = len(weight.sizes) - 2
-    if not dims or image.dtype not in _DTYPES or None in sizes or 0 in (*sizes, image.sizes[0]):
-        return None
-    if result.sizes[0] != image.sizes[0] or weight.dtype != image.dtype:
-        return None
-    stride, padding, dilation = (
-        tuple(values * dims if len(values) == 1 else values)
-        for values in (stride, padding, dilation)
-    )
-    return Convolution(image, weight, bias, stride, padding, dilation, groups, result)
-
-
-def _known(size: int | None) -> int:
-    assert size is not None
-    return size

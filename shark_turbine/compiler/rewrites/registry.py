@@ -13,13 +13,9 @@ from typing import Any
 
 from shark_turbine.compiler.probing import walk
 
-from .convolutions import (
-    OPERATORS,
-    dense_as_products,
-    depthwise_as_sums,
-    is_readable,
-    narrow_as_products,
-)
+from .convolutions import dense_as_products, depthwise_as_sums, narrow_as_products
+from .reading import OPERATORS, is_readable
+from .winograd import by_winograd, suits_winograd
 from .writer import Writer
 
 # A rule writes operations in front of one, and returns the value to use instead; None leaves it alone.
@@ -36,6 +32,7 @@ class Rewrite:
 
 REWRITES: dict[str, Rewrite] = {
     "depthwise-as-sums": Rewrite(OPERATORS, depthwise_as_sums),
+    "winograd": Rewrite(OPERATORS, by_winograd),
     "narrow-as-products": Rewrite(OPERATORS, narrow_as_products),
     "convolutions-as-products": Rewrite(OPERATORS, dense_as_products),
 }
@@ -61,6 +58,11 @@ def rewrite(module: Any, names: Sequence[str]) -> Any:
 def is_rewritable(operation: Any) -> bool:
     """Say whether the rewrites can read a convolution."""
     return operation.name in OPERATORS and is_readable(operation)
+
+
+def gains_by_winograd(operation: Any) -> bool:
+    """Say whether the rewrite `winograd` matches an operation."""
+    return operation.name in OPERATORS and suits_winograd(operation)
 
 
 def _apply(rule: Rule, operation: Any) -> bool:

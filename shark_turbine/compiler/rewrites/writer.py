@@ -52,6 +52,37 @@ def constant(value: Any) -> Any:
             raise LookupError(str(value))
 
 
+def is_immutable(value: Any) -> bool:
+    """Say whether a value is a constant, or a global that never changes: made once of, when loaded."""
+    operation = value.owner
+    match getattr(operation, "name", None):
+        case "torch.vtensor.literal":
+            return True
+        case "torch_c.from_builtin_tensor":
+            return is_immutable(operation.operands[0])
+        case "util.global.load":
+            found = _global(operation)
+            return found is not None and "is_mutable" not in found.attributes
+        case _:
+            return False
+
+
+def _global(load: Any) -> Any:
+    """Return the declaration of what is loaded; None where the module has none."""
+    top = load
+    while top.parent is not None:
+        top = top.parent
+    name = load.attributes["global"].value
+    return next(
+        (
+            operation
+            for operation in top.regions[0].blocks[0]
+            if operation.name == "util.global" and operation.attributes["sym_name"].value == name
+        ),
+        None,
+    )
+
+
 class Writer:
     """Writes operations in front of one."""
 
@@ -70,6 +101,20 @@ class Writer:
             f"torch.aten.{operator}", f"!torch.vtensor<[{shape}],{like.dtype}>", values
         )
         return Tensor(result, tuple(sizes), like.dtype)
+
+    def literal(self, values: Sequence[float], sizes: Sequence[int], like: Tensor) -> Tensor:
+        """Write numbers, in the order of rows, as a tensor."""
+        numbers = ", ".join(map(repr, map(float, values)))
+        attribute = ir.Attribute.parse(
+            f"dense<[{numbers}]> : tensor<{len(values)}x{like.dtype}>", self._context
+        )
+        kind = f"!torch.vtensor<[{len(values)}],{like.dtype}>"
+        flat = Tensor(
+            self._write("torch.vtensor.literal", kind, [], value=attribute),
+            (len(values),),
+            like.dtype,
+        )
+        return flat if len(sizes) == 1 else self.view(flat, sizes)
 
     def view(self, given: Tensor, sizes: Sequence[int | None]) -> Tensor:
         """Write a tensor in another shape; one size may be unknown."""

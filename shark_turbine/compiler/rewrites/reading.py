@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""A convolution, read from an operation, and what all its forms share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from .writer import Tensor, Writer, constant, tensor
+
+_DTYPES = {"f32", "f64"}
+
+OPERATORS = frozenset(
+    f"torch.aten.{name}" for name in ("convolution", "conv1d", "conv2d", "conv3d")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """A convolution of a `[batch, channels, *spatial]` tensor; only the batch may be unknown."""
+
+    image: Tensor
+    weight: Tensor
+    bias: Tensor | None
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    result: Tensor
+
+    @property
+    def batch(self) -> int | None:
+        return self.image.sizes[0]
+
+    @property
+    def channels(self) -> int:
+        return _known(self.image.sizes[1])
+
+    @property
+    def features(self) -> int:
+        return _known(self.weight.sizes[0])
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        return tuple(map(_known, self.weight.sizes[2:]))
+
+    @property
+    def spatial(self) -> tuple[int, ...]:
+        return tuple(map(_known, self.image.sizes[2:]))
+
+    @property
+    def out(self) -> tuple[int, ...]:
+        return tuple(map(_known, self.result.sizes[2:]))
+
+    @property
+    def taps(self) -> int:
+        return math.prod(self.kernel)
+
+
+def read(operation: Any) -> Convolution | None:
+    """Return what one of `OPERATORS` says; None of a convolution that is left to the compiler."""
+    image, weight, result = map(
+        tensor, (operation.operands[0], operation.operands[1], operation.results[0])
+    )
+    bias = tensor(operation.operands[2])
+    try:
+        options = [constant(value) for value in list(operation.operands)[3:]]
+        if bias is None and constant(operation.operands[2]) is not None:
+            return None
+    except LookupError:
+        return None
+    stride, padding, dilation, *transposed, groups = options
+    # `convolution` says whether it is transposed, and has a padding of the result then.
+    if image is None or weight is None or result is None or any(transposed[:1]):
+        return None
+    sizes = (*image.sizes[1:], *weight.sizes, *result.sizes[1:])
+    dims = len(weight.sizes) - 2
+    if not dims or image.dtype not in _DTYPES or None in sizes or 0 in (*sizes, image.sizes[0]):
+        return None
+    if result.sizes[0] != image.sizes[0] or weight.dtype != image.dtype:
+        return None
+    stride, padding, dilation = (
+        tuple(values * dims if len(values) == 1 else values)
+        for values in (stride, padding, dilation)
+    )
+    return Convolution(image, weight, bias, stride, padding, dilation, groups, result)
+
+
+def is_readable(operation: Any) -> bool:
+    """Say whether a convolution has the sizes and dtypes that it takes to write it in another form."""
+    return read(operation) is not None
+
+
+def with_bias(found: Convolution, product: Tensor, writer: Writer) -> Any:
+    """Return the value of a result, with the bias where there is one."""
+    if found.bias is None:
+        return product.value
+    bias = writer.view(found.bias, [1, found.features, *[1] * len(found.out)])
+    return add(product, bias, writer).value
+
+
+def add(left: Tensor, right: Tensor, writer: Writer) -> Tensor:
+    """Write the sum of two tensors of one shape, or of the first one's."""
+    return writer.call("add.Tensor", left, right, 1, sizes=left.sizes, like=left)
+
+
+def _known(size: int | None) -> int:
+    assert size is not None
+    return size
