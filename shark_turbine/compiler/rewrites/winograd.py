@@ -5,7 +5,8 @@ The image is cut into tiles of 2 x 2 results, each made from 4 x 4 points. Of a 
 each kernel, 16 combinations are multiplied, where the sum over the kernel takes 36 products; sums and
 differences of four of those are a result. Over all channels each of the 16 is a matrix product (Lavin
 and Gray, "Fast Algorithms for Convolutional Networks", 2016). All combinations are sums, differences and
-halves, so that results are as exact as those of the plain sum.
+halves, so that results are as exact as those of the plain sum. Only an infinity in the image becomes NaN in
+the results that see it, as a difference of two does.
 
 Along one dim the combinations of points d0 to d3 are, in the order in which they stand here,
 `d0 - d2, d1 - d3, d2 + d1, d2 - d1`. The first two are the points less those two places further; the
@@ -168,7 +169,7 @@ def _with_sign(left: Tensor, right: Tensor, dim: int, writer: Writer) -> Tensor:
 
 
 def _kernels(found: Convolution, writer: Writer) -> Tensor:
-    """Return the combinations of each kernel, `[16, channels, features]`: made once, when loaded."""
+    """Return the combinations of each kernel, `[16, channels, features]`: constants of the artifact."""
     count = found.channels * found.features
     flat = writer.view(writer.permute(found.weight, [2, 3, 1, 0]), [9, count])
     pairs = [((0, 1), (0, 1)), ((0, 1), (2, 3)), ((2, 3), (0, 1)), ((2, 3), (2, 3))]

@@ -53,7 +53,7 @@ def constant(value: Any) -> Any:
 
 
 def is_immutable(value: Any) -> bool:
-    """Say whether a value is a constant, or a global that never changes: made once of, when loaded."""
+    """Say whether a value is a constant, or is read from a global that never changes."""
     operation = value.owner
     match getattr(operation, "name", None):
         case "torch.vtensor.literal":
