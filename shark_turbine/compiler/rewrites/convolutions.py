@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from .reading import Convolution, add, read, with_bias
+from .reading import Convolution, read, with_bias
 from .writer import Tensor, Writer
 
 # More taps make a graph that takes long to compile. Gradients of weights are convolutions with
@@ -78,7 +78,7 @@ def depthwise_as_sums(operation: Any, writer: Writer) -> Any:
     for index, tap in enumerate(_taps(found, writer)):
         factor = writer.view(writer.part(flat, 1, index, 1), [1, found.channels, *ones])
         term = writer.call("mul.Tensor", tap, factor, sizes=found.result.sizes, like=tap)
-        total = term if total is None else add(total, term, writer)
+        total = term if total is None else writer.add(total, term)
     assert total is not None
     return with_bias(found, total, writer)
 

@@ -97,12 +97,7 @@ def with_bias(found: Convolution, product: Tensor, writer: Writer) -> Any:
     if found.bias is None:
         return product.value
     bias = writer.view(found.bias, [1, found.features, *[1] * len(found.out)])
-    return add(product, bias, writer).value
-
-
-def add(left: Tensor, right: Tensor, writer: Writer) -> Tensor:
-    """Write the sum of two tensors of one shape, or of the first one's."""
-    return writer.call("add.Tensor", left, right, 1, sizes=left.sizes, like=left)
+    return writer.add(product, bias).value
 
 
 def _known(size: int | None) -> int:

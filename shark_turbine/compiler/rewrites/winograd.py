@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .reading import Convolution, add, read, with_bias
+from .reading import Convolution, read, with_bias
 from .writer import Tensor, Writer, is_immutable
 
 # Of a kernel's row of three, in the order above. The fourth row of the literature's is negative here,
@@ -126,9 +126,8 @@ def _combine(points: Tensor, dim: int, count: int, writer: Writer) -> tuple[Tens
     Phases of the dim lie along `dim`, the points of a phase along `dim + 3`.
     """
     here, further = (writer.part(points, dim + 3, start, count) for start in (0, 1))
-    differences = writer.call("sub.Tensor", here, further, 1, sizes=here.sizes, like=here)
     even, odd = writer.part(further, dim, 0, 1), writer.part(here, dim, 1, 1)
-    return differences, _with_sign(even, odd, dim, writer)
+    return writer.subtract(here, further), _with_sign(even, odd, dim, writer)
 
 
 def _result(products: Tensor, down: int, across: int, writer: Writer) -> Tensor:
@@ -138,6 +137,8 @@ def _result(products: Tensor, down: int, across: int, writer: Writer) -> Tensor:
     last two, and which of them.
     """
 
+    last = (writer.add, writer.subtract)
+
     def product(*place: int) -> Tensor:
         found = products
         for index in place:
@@ -146,16 +147,11 @@ def _result(products: Tensor, down: int, across: int, writer: Writer) -> Tensor:
 
     def along(kind: int, row: int) -> Tensor:
         direct = product(kind, 0, row, across)
-        total = add(direct, product(kind, 1, row, 0), writer)
-        return _add_or_subtract(total, product(kind, 1, row, 1), across, writer)
+        total = writer.add(direct, product(kind, 1, row, 0))
+        return last[across](total, product(kind, 1, row, 1))
 
-    total = add(along(0, down), along(1, 0), writer)
-    return _add_or_subtract(total, along(1, 1), down, writer)
-
-
-def _add_or_subtract(left: Tensor, right: Tensor, subtract: int, writer: Writer) -> Tensor:
-    operator = "sub.Tensor" if subtract else "add.Tensor"
-    return writer.call(operator, left, right, 1, sizes=left.sizes, like=left)
+    total = writer.add(along(0, down), along(1, 0))
+    return last[down](total, along(1, 1))
 
 
 def _with_sign(left: Tensor, right: Tensor, dim: int, writer: Writer) -> Tensor:
@@ -165,7 +161,7 @@ def _with_sign(left: Tensor, right: Tensor, dim: int, writer: Writer) -> Tensor:
     shape = [2 if index == dim else 1 for index in range(len(sizes))]
     signs = writer.view(writer.literal([1.0, -1.0], [2], left), shape)
     signed = writer.call("mul.Tensor", right, signs, sizes=sizes, like=right)
-    return writer.call("add.Tensor", left, signed, 1, sizes=sizes, like=left)
+    return writer.add(signed, left)
 
 
 def _kernels(found: Convolution, writer: Writer) -> Tensor:

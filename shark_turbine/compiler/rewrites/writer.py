@@ -61,26 +61,17 @@ def is_immutable(value: Any) -> bool:
         case "torch_c.from_builtin_tensor":
             return is_immutable(operation.operands[0])
         case "util.global.load":
-            found = _global(operation)
-            return found is not None and "is_mutable" not in found.attributes
+            return "is_mutable" not in _global(operation).attributes
         case _:
             return False
 
 
 def _global(load: Any) -> Any:
-    """Return the declaration of what is loaded; None where the module has none."""
-    top = load
-    while top.parent is not None:
-        top = top.parent
-    name = load.attributes["global"].value
-    return next(
-        (
-            operation
-            for operation in top.regions[0].blocks[0]
-            if operation.name == "util.global" and operation.attributes["sym_name"].value == name
-        ),
-        None,
-    )
+    """Return the declaration of what is loaded."""
+    module = load
+    while module.parent is not None:
+        module = module.parent
+    return ir.SymbolTable(module)[load.attributes["global"].value]
 
 
 class Writer:
@@ -115,6 +106,14 @@ class Writer:
             like.dtype,
         )
         return flat if len(sizes) == 1 else self.view(flat, sizes)
+
+    def add(self, left: Tensor, right: Tensor) -> Tensor:
+        """Write a sum; it has the shape of the first."""
+        return self.call("add.Tensor", left, right, 1, sizes=left.sizes, like=left)
+
+    def subtract(self, left: Tensor, right: Tensor) -> Tensor:
+        """Write a difference; it has the shape of the first."""
+        return self.call("sub.Tensor", left, right, 1, sizes=left.sizes, like=left)
 
     def view(self, given: Tensor, sizes: Sequence[int | None]) -> Tensor:
         """Write a tensor in another shape; one size may be unknown."""
