@@ -84,6 +84,7 @@ __all__ = [
     "func",
     "insert_slice",
     "keep_alive",
+    "load_global",
     "store_global",
     "tensor",
     "tensor_type",
@@ -127,6 +128,13 @@ def write_bytecode(module: Any, file: IO[bytes]) -> None:
     """Write a module as bytecode to the start of an open file, without a copy in memory."""
     # By name: through the Python file the bindings would collect all of it first.
     module.operation.write_bytecode(f"/dev/fd/{file.fileno()}")
+
+
+def load_global(symbol: str, kind: Any) -> Any:
+    """Write the load of a `util.global` of a type at the insertion point; return the value."""
+    return Operation.create(
+        "util.global.load", results=[kind], attributes={"global": FlatSymbolRefAttr.get(symbol)}
+    ).result
 
 
 def store_global(value: Any, symbol: str, *, is_own: bool = False) -> None:

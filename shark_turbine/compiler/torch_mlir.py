@@ -290,14 +290,7 @@ def _call_twin(twin: _Twin, lowered_type: Any) -> None:
             _cast_to_builtin(argument, type_)
             for argument, type_ in zip(block.arguments, lowered.inputs, strict=False)
         ]
-        for symbol, type_ in twin.globals:
-            operands.append(
-                ir.Operation.create(
-                    "util.global.load",
-                    results=[type_],
-                    attributes={"global": ir.FlatSymbolRefAttr.get(symbol)},
-                ).results[0]
-            )
+        operands += [ir.load_global(symbol, type_) for symbol, type_ in twin.globals]
         call = ir.func.CallOp(lowered.results, _symbol(function) + _SUFFIX, operands)
         ir.func.ReturnOp(
             [

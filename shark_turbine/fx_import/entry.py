@@ -107,7 +107,7 @@ def _emit_entry(
         kinds = {argument.name: argument.type for argument in signature.arguments}
         values = []
         for name, wanted in zip(names, inner.type.inputs, strict=True):
-            value = given[name] if name in given else _load(name, loads[name])
+            value = given[name] if name in given else ir.load_global(name, loads[name])
             values.append(_convert(_from_builtin(kinds.get(name)), wanted, value))
         call = ir.func.CallOp(
             list(inner.type.results), ir.FlatSymbolRefAttr.get(inner.name.value), values
@@ -118,14 +118,6 @@ def _emit_entry(
         ]
         ir.keep_alive(block.arguments)
         ir.func.ReturnOp(returned)
-
-
-def _load(name: str, kind: Any) -> Any:
-    return ir.Operation.create(
-        "util.global.load",
-        results=[kind],
-        attributes={"global": ir.FlatSymbolRefAttr.get(name)},
-    ).result
 
 
 def _signature(

@@ -87,11 +87,7 @@ class NodeImporter(GraphNodeImporter):
 
         What is written into it would change the global, if that `is_kept` as it is: a copy then.
         """
-        loaded = ir.Operation.create(
-            "util.global.load",
-            results=[self._builtin_type(node)],
-            attributes={"global": ir.FlatSymbolRefAttr.get(symbol)},
-        ).result
+        loaded = ir.load_global(symbol, self._builtin_type(node))
         if is_kept:
             loaded = ir.copied_tensor(loaded)
         self.bind_node_value(

@@ -246,11 +246,7 @@ class _StepEmitter:
                 assert_never(step)
 
     def _load(self, symbol: str) -> Any:
-        return ir.Operation.create(
-            "util.global.load",
-            results=[type_of(self._global_types[symbol], self._context)],
-            attributes={"global": ir.FlatSymbolRefAttr.get(symbol)},
-        ).result
+        return ir.load_global(symbol, type_of(self._global_types[symbol], self._context))
 
     def _store(self, symbol: str, value: int) -> None:
         target = type_of(self._global_types[symbol], self._context)

@@ -73,14 +73,7 @@ def _emit_getter(types: Mapping[str, Any]) -> None:
 
 
 def _loads(types: Mapping[str, Any]) -> list[Any]:
-    return [
-        ir.Operation.create(
-            "util.global.load",
-            results=[kind],
-            attributes={"global": ir.FlatSymbolRefAttr.get(symbol)},
-        ).result
-        for symbol, kind in types.items()
-    ]
+    return [ir.load_global(symbol, kind) for symbol, kind in types.items()]
 
 
 def _emit_setter(types: Mapping[str, Any]) -> None:
