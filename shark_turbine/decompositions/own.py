@@ -140,9 +140,11 @@ def pad(
     tensor: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Tensor:
     """Pad by indices in the modes that the compiler lacks; cut where a padding is negative."""
+    if mode == "constant":
+        return constant_pad(tensor, pad, 0 if value is None else value)
     whole = all(isinstance(size, int) for size in [*tensor.shape, *pad])
-    kept = {"constant": True, "circular": False, "replicate": min(pad) > 0, "reflect": len(pad) < 6}
-    if not whole or (kept[mode] and (mode == "constant" or min(pad) >= 0)):
+    kept = {"circular": False, "replicate": min(pad) > 0, "reflect": len(pad) < 6}
+    if not whole or (kept[mode] and min(pad) >= 0):
         return NotImplemented
     for place in range(len(pad) // 2):
         before, after = pad[2 * place : 2 * place + 2]
@@ -159,6 +161,21 @@ def pad(
             index = (size - 1) - torch.abs((size - 1) - torch.abs(index))
         tensor = take(tensor, dim, index)
     return tensor
+
+
+@required(aten.constant_pad_nd.default)
+def constant_pad(tensor: Tensor, pad: Sequence[int], value: float = 0) -> Tensor:
+    """Cut where a padding is negative, then pad: the compiler reads other elements, or refuses."""
+    cut = [-size if isinstance(size, int) and size < 0 else 0 for size in pad]
+    if not any(cut):
+        return NotImplemented
+    for place in range(len(pad) // 2):
+        front, back = cut[2 * place : 2 * place + 2]
+        dim = tensor.dim() - 1 - place
+        tensor = torch.narrow(tensor, dim, front, tensor.size(dim) - front - back)
+    return aten.constant_pad_nd(
+        tensor, [size + less for size, less in zip(pad, cut, strict=True)], value
+    )
 
 
 @required(aten.view.dtype)

@@ -269,6 +269,10 @@ CASES: dict[str, Case] = {
         lambda a: F.pad(a, (1, 2, 1, 0, 2, 1), mode="reflect"),
         (torch.randn(1, 2, 3, 4, 5),),
     ),
+    "pad_negative": (
+        lambda a: (F.pad(a, (1, -1, -1, 1)), F.pad(a, (-1, 2, 0, -2), value=3.0), F.pad(a, (-2, -1))),
+        (PICTURE,),
+    ),
     "pad_circular": (lambda a: F.pad(a, (2, 1, 1, 0), mode="circular"), (PICTURE,)),
     "unfold": (lambda a: F.unfold(a, (2, 3), dilation=2, padding=1, stride=2), (PICTURE,)),
     "bicubic": (lambda a: F.interpolate(a, scale_factor=1.7, mode="bicubic"), (PICTURE,)),
