@@ -20,6 +20,7 @@ _IM2COL = "--iree-global-opt-use-im2col-for-convs"
 # Kernels written for Winograd's way are 16/9 as large: made when compiling, not in every call.
 _LARGER_CONSTANTS = f"--iree-opt-const-expr-max-size-increase-threshold={2**25}"
 _WINOGRAD = "winograd"
+_OF_DEPTHWISE = ("padding-before-expansion", "depthwise-as-sums")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +139,9 @@ def choose(recipe: Recipe, target: Target, facts: ModuleFacts) -> Recipe:
     if facts.has_other_convolutions:
         # An option for the whole module: the compiler's own code for the others would go as well.
         flags += [_IM2COL]
-        rewrites = ("depthwise-as-sums", "convolutions-as-products")
+        rewrites = (*_OF_DEPTHWISE, "convolutions-as-products")
     elif facts.has_convolutions:
-        rewrites = ("depthwise-as-sums", "narrow-as-products")
+        rewrites = (*_OF_DEPTHWISE, "narrow-as-products")
     gains = facts.has_convolutions or (facts.has_products and has_weights)
     # With a dynamic batch IREE 3.13 packs some operands wrongly: a ViT then gives other numbers.
     if gains and not facts.has_dynamic_sizes:

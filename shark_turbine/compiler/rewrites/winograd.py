@@ -48,7 +48,7 @@ def by_winograd(operation: Any, writer: Writer) -> Any:
     result = parts[0]
     if len(parts) > 1:
         result = writer.call("cat", parts, 0, sizes=found.result.sizes, like=result)
-    return with_bias(found, result, writer)
+    return with_bias(found, result, writer).value
 
 
 def _results(found: Convolution, start: int, count: int, kernels: Tensor, writer: Writer) -> Tensor:
@@ -159,7 +159,7 @@ def _with_sign(left: Tensor, right: Tensor, dim: int, writer: Writer) -> Tensor:
     sizes = list(left.sizes)
     sizes[dim] = 2
     shape = [2 if index == dim else 1 for index in range(len(sizes))]
-    signs = writer.view(writer.literal([1.0, -1.0], [2], left), shape)
+    signs = writer.view(writer.literal([1.0, -1.0], [2], left.dtype), shape)
     signed = writer.call("mul.Tensor", right, signs, sizes=sizes, like=right)
     return writer.add(signed, left)
 
@@ -177,6 +177,6 @@ def _kernels(found: Convolution, writer: Writer) -> Tensor:
         for down in _COMBINATIONS[row]
         for across in _COMBINATIONS[column]
     ]
-    table = writer.literal(factors, [16, 9], flat)
+    table = writer.literal(factors, [16, 9], flat.dtype)
     mixed = writer.call("mm", table, flat, sizes=[16, count], like=flat)
     return writer.view(mixed, [16, found.channels, found.features])

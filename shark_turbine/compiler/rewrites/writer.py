@@ -35,7 +35,7 @@ def tensor(value: Any) -> Tensor | None:
 
 
 def constant(value: Any) -> Any:
-    """Return the Python number or bool behind a value, or the list of them; None of what is none.
+    """Return the Python number, bool or word behind a value, or the list of them; None of what is none.
 
     Raises:
         LookupError: the value is not a constant.
@@ -47,6 +47,8 @@ def constant(value: Any) -> Any:
         case "torch.constant.none":
             return None
         case "torch.constant.int" | "torch.constant.bool":
+            return operation.attributes["value"].value
+        case "torch.constant.float" | "torch.constant.str":
             return operation.attributes["value"].value
         case _:
             raise LookupError(str(value))
@@ -74,6 +76,11 @@ def _global(load: Any) -> Any:
     return ir.SymbolTable(module)[load.attributes["global"].value]
 
 
+def _kind(sizes: Sequence[int | None], dtype: str) -> str:
+    shape = ",".join("?" if size is None else str(size) for size in sizes)
+    return f"!torch.vtensor<[{shape}],{dtype}>"
+
+
 class Writer:
     """Writes operations in front of one."""
 
@@ -87,24 +94,19 @@ class Writer:
     ) -> Tensor:
         """Write an operation on tensors, numbers and lists of either, with one tensor as its result."""
         values = [self._value(operand) for operand in operands]
-        shape = ",".join("?" if size is None else str(size) for size in sizes)
-        result = self._write(
-            f"torch.aten.{operator}", f"!torch.vtensor<[{shape}],{like.dtype}>", values
-        )
+        result = self._write(f"torch.aten.{operator}", _kind(sizes, like.dtype), values)
         return Tensor(result, tuple(sizes), like.dtype)
 
-    def literal(self, values: Sequence[float], sizes: Sequence[int], like: Tensor) -> Tensor:
-        """Write numbers, in the order of rows, as a tensor."""
-        numbers = ", ".join(map(repr, map(float, values)))
+    def literal(self, values: Sequence[float | bool], sizes: Sequence[int], dtype: str) -> Tensor:
+        """Write numbers or bools (of dtype `i1`), in the order of rows, as a tensor."""
+        convert = bool if dtype == "i1" else float
+        numbers = ", ".join(repr(convert(value)).lower() for value in values)
         attribute = ir.Attribute.parse(
-            f"dense<[{numbers}]> : tensor<{len(values)}x{like.dtype}>", self._context
+            f"dense<[{numbers}]> : tensor<{len(values)}x{dtype}>", self._context
         )
-        kind = f"!torch.vtensor<[{len(values)}],{like.dtype}>"
-        flat = Tensor(
-            self._write("torch.vtensor.literal", kind, [], value=attribute),
-            (len(values),),
-            like.dtype,
-        )
+        kind = _kind([len(values)], dtype)
+        value = self._write("torch.vtensor.literal", kind, [], value=attribute)
+        flat = Tensor(value, (len(values),), dtype)
         return flat if len(sizes) == 1 else self.view(flat, sizes)
 
     def add(self, left: Tensor, right: Tensor) -> Tensor:
@@ -114,6 +116,19 @@ class Writer:
     def subtract(self, left: Tensor, right: Tensor) -> Tensor:
         """Write a difference; it has the shape of the first."""
         return self.call("sub.Tensor", left, right, 1, sizes=left.sizes, like=left)
+
+    def again(self, operation: Any, operands: Sequence[Any], sizes: Sequence[int | None]) -> Any:
+        """Write an operation once more with operands of other sizes; return the value of its result."""
+        kind = _TENSOR.fullmatch(str(operation.results[0].type))
+        assert kind is not None
+        return ir.Operation.create(
+            operation.name,
+            results=[ir.Type.parse(_kind(sizes, kind["dtype"]), self._context)],
+            operands=operands,
+            attributes={item.name: item.attr for item in operation.attributes},
+            loc=operation.location,
+            ip=self._place,
+        ).result
 
     def view(self, given: Tensor, sizes: Sequence[int | None]) -> Tensor:
         """Write a tensor in another shape; one size may be unknown."""
