@@ -154,6 +154,23 @@ def test_weights_that_change_are_not_prepared() -> None:
     assert external.compile(recipe="prepacked").manifest["recipe"]["rewrites"][0] == "winograd"
 
 
+@pytest.mark.parametrize("batch", [1, 3, 9, None])
+def test_patches(batch: int | None) -> None:
+    """Kernels of more places than are written out, which do not overlap: the stems of vision transformers."""
+    torch.manual_seed(0)
+    model = Many(
+        nn.Conv2d(4, 8, 16, stride=16),
+        nn.Conv2d(4, 6, (12, 13), stride=(12, 13), padding=(3, 2), groups=2),
+        nn.Conv2d(4, 5, (20, 40), stride=(20, 40), bias=False),
+    ).eval()
+    x = torch.randn(batch or 2, 4, 35, 41)
+    output = aot.export(model, x, dynamic_shapes=None if batch else ({0: BATCH},))
+    assert "aten.conv2d" not in str(rewrite(output.mlir_module, ["narrow-as-products"]))
+    module = runtime.load(output.compile(), device="local-sync")
+    for found, expected in zip(module.main(x), model(x), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_a_dynamic_batch_and_a_large_one() -> None:
     torch.manual_seed(0)
     layers = [

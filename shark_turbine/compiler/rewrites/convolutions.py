@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from .reading import Convolution, read, with_bias
@@ -35,6 +36,8 @@ def dense_as_products(operation: Any, writer: Writer) -> Any:
     found = read(operation)
     if found is None or not fits_product(found):
         return None
+    if _is_by_patches(found):
+        found = _by_points(found, writer)
     return as_product(found, taps_of(found, phases_of(found, writer), writer), writer).value
 
 
@@ -68,8 +71,8 @@ def fits_product(found: Convolution) -> bool:
     """Say whether the taps of a convolution that is not depthwise are few and small."""
     count = 1 if found.batch is None else found.batch
     elements = found.taps * found.channels * math.prod(found.out) * count
-    is_small = found.taps <= _MOST_TAPS["products"] and elements <= _MOST_ELEMENTS
-    return is_small and not _is_depthwise(found)
+    is_short = _is_by_patches(found) or found.taps <= _MOST_TAPS["products"]
+    return is_short and elements <= _MOST_ELEMENTS and not _is_depthwise(found)
 
 
 def fits_sum(found: Convolution) -> bool:
@@ -82,6 +85,23 @@ def fits_sum(found: Convolution) -> bool:
 
 def _is_depthwise(found: Convolution) -> bool:
     return found.groups == found.channels == found.features and found.groups > 1
+
+
+def _is_by_patches(found: Convolution) -> bool:
+    """Say whether each point of the image is read once, by one place of the kernel."""
+    return found.kernel == found.stride and set(found.dilation) == {1}
+
+
+def _by_points(found: Convolution, writer: Writer) -> Convolution:
+    """Write the points of each patch as channels of one point: no taps are put side by side."""
+    patches = writer.view(
+        phases_of(found, writer), [found.batch, found.channels * found.taps, *found.out]
+    )
+    ones = tuple(1 for _ in found.kernel)
+    depth = found.channels // found.groups * found.taps
+    weight = writer.view(found.weight, [found.features, depth, *ones])
+    zeros = tuple(0 for _ in found.kernel)
+    return replace(found, image=patches, weight=weight, stride=ones, padding=zeros)
 
 
 def as_product(found: Convolution, taps: Sequence[Tensor], writer: Writer) -> Tensor:
