@@ -17,6 +17,7 @@ import shark_turbine.runtime as runtime
 from shark_turbine import compiler, tuning
 from shark_turbine.tuning import Call, Job, Limits
 
+VECTORS = "--iree-llvmcpu-reassociate-fp-reductions"
 SYNC = compiler.Recipe("one thread", device="local-sync")
 UNKNOWN = compiler.Recipe("unknown option", ("--iree-no-such-option",))
 # Multiplies bf16 where the program says f32.
@@ -100,7 +101,7 @@ def test_a_budget_ends_the_search_and_a_second_call_goes_on(output, arguments):
     """The budget is spent after the baseline, which has all the time that it needs."""
     vmfb = output.compile(tune=0.01)
     assert vmfb.manifest["recipe"] == {
-        "name": "tuned, auto", "flags": [], "rewrites": []
+        "name": "tuned, auto", "flags": [VECTORS], "rewrites": []
     }  # fmt: skip
     first = output.tune(candidates=[SYNC], budget=0.01, **QUICK)
     assert [trial.name for trial in first.trials] == ["auto"]
@@ -140,7 +141,7 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path: Path):
         first = process.stderr.readline()
         process.send_signal(signal.SIGINT)
         printed, _ = process.communicate(timeout=120)
-    assert first.startswith("tune: auto (–)")
+    assert first.startswith(f"tune: auto ({VECTORS.removeprefix('--iree-')})")
     assert printed == "True ['auto']\n"
 
 
@@ -184,4 +185,4 @@ def test_external_weights_reach_the_trials():
     assert result.reference == "eager"
     assert result.winner is not None
     assert result.winner.name == "auto"
-    assert result.recipe.flags == ()
+    assert result.recipe.flags == (VECTORS,)
