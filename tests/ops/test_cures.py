@@ -270,7 +270,11 @@ CASES: dict[str, Case] = {
         (torch.randn(1, 2, 3, 4, 5),),
     ),
     "pad_negative": (
-        lambda a: (F.pad(a, (1, -1, -1, 1)), F.pad(a, (-1, 2, 0, -2), value=3.0), F.pad(a, (-2, -1))),
+        lambda a: (
+            F.pad(a, (1, -1, -1, 1)),
+            F.pad(a, (-1, 2, 0, -2), value=3.0),
+            F.pad(a, (-2, -1)),
+        ),
         (PICTURE,),
     ),
     "pad_circular": (lambda a: F.pad(a, (2, 1, 1, 0), mode="circular"), (PICTURE,)),
