@@ -118,8 +118,10 @@ def test_what_is_not_finite_stays_at_its_place() -> None:
     """Outside there are zeros, whatever a layer makes of zeros; inside everything is as it was."""
     torch.manual_seed(0)
     infinite = block(2, 3, 1, 5, padding=1)
+    wider = infinite[0]
+    assert isinstance(wider, nn.Conv2d)
     with torch.no_grad():
-        infinite[0].weight[3] = math.inf
+        wider.weight[3] = math.inf
     model = Blocks(block(2, 3, 1, 1, padding=1), infinite).eval()
     x = torch.randn(1, 4, 12, 12)
     x[0, 1, 0, 0], x[0, 2, 7, 11] = math.nan, math.inf
