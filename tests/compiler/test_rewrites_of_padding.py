@@ -166,4 +166,7 @@ def test_what_is_left_alone() -> None:
     )
     deep = nn.Sequential(nn.Conv2d(160, 320, 1), nn.Conv2d(320, 320, 3, padding=1, groups=320))
     assert "where.ScalarOther" not in rewritten(deep.eval(), torch.randn(1, 160, 7, 7))
+    # A mask as large as the image would be in the artifact.
+    large = block(2, 3, 1, 1, padding=1).eval()
+    assert "where.ScalarOther" not in rewritten(large, torch.randn(1, 4, 400, 400))
     check(Blocks(*left), x)

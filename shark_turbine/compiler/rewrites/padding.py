@@ -42,6 +42,8 @@ _ELEMENTWISE = frozenset(
 _MOST_BETWEEN = 16
 # Products of this depth, of each point that the mask hides, are worth the padding of one point.
 _DEPTH_PER_POINT = 10
+# The mask has a number for each point, in the artifact.
+_MOST_POINTS = 2**17
 
 
 def pad_before_expansion(operation: Any, writer: Writer) -> Any:
@@ -74,8 +76,9 @@ def _is_pointwise(wider: Convolution) -> bool:
 def _gains(found: Convolution, wider: Convolution) -> bool:
     """Say whether less memory is moved, and few points are made that the mask hides."""
     padded, points = math.prod(padded_sizes(found)), math.prod(found.spatial)
-    is_narrower = 2 * wider.channels <= found.channels
-    return is_narrower and wider.channels * (padded - points) <= _DEPTH_PER_POINT * padded
+    if padded > _MOST_POINTS or 2 * wider.channels > found.channels:
+        return False
+    return wider.channels * (padded - points) <= _DEPTH_PER_POINT * padded
 
 
 def _product(wider: Convolution, phases: Tensor, points: int, writer: Writer) -> Tensor:
