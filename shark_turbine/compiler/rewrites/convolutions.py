@@ -88,8 +88,8 @@ def _is_depthwise(found: Convolution) -> bool:
 
 
 def _is_by_patches(found: Convolution) -> bool:
-    """Say whether each point of the image is read once, by one place of the kernel."""
-    return found.kernel == found.stride and set(found.dilation) == {1}
+    """Say whether each point of the image is read once, by one of several places of the kernel."""
+    return found.taps > 1 and found.kernel == found.stride and set(found.dilation) == {1}
 
 
 def _by_points(found: Convolution, writer: Writer) -> Convolution:
