@@ -43,7 +43,8 @@ REWRITES: dict[str, Rewrite] = {
 def rewrite(module: Any, names: Sequence[str]) -> Any:
     """Return a copy of a module with the named rewrites done; the module itself where nothing matches.
 
-    Each looks at what those before it have left, in the order of the names. Weights are not copied: both refer to the same memory.
+    Each looks at what those before it have left, in the order of the names. Weights are not copied: both
+    refer to the same memory.
     """
     rewrites = [REWRITES[name] for name in names]
     operators = frozenset().union(*(each.operators for each in rewrites))

@@ -46,9 +46,12 @@ def constant(value: Any) -> Any:
             return [constant(item) for item in operation.operands]
         case "torch.constant.none":
             return None
-        case "torch.constant.int" | "torch.constant.bool":
-            return operation.attributes["value"].value
-        case "torch.constant.float" | "torch.constant.str":
+        case (
+            "torch.constant.int"
+            | "torch.constant.float"
+            | "torch.constant.bool"
+            | "torch.constant.str"
+        ):
             return operation.attributes["value"].value
         case _:
             raise LookupError(str(value))
@@ -97,10 +100,9 @@ class Writer:
         result = self._write(f"torch.aten.{operator}", _kind(sizes, like.dtype), values)
         return Tensor(result, tuple(sizes), like.dtype)
 
-    def literal(self, values: Sequence[float | bool], sizes: Sequence[int], dtype: str) -> Tensor:
-        """Write numbers or bools (of dtype `i1`), in the order of rows, as a tensor."""
-        convert = bool if dtype == "i1" else float
-        numbers = ", ".join(repr(convert(value)).lower() for value in values)
+    def literal(self, values: Sequence[float], sizes: Sequence[int], dtype: str) -> Tensor:
+        """Write numbers, in the order of rows, as a tensor."""
+        numbers = ", ".join(map(repr, map(float, values)))
         attribute = ir.Attribute.parse(
             f"dense<[{numbers}]> : tensor<{len(values)}x{dtype}>", self._context
         )
@@ -119,11 +121,11 @@ class Writer:
 
     def again(self, operation: Any, operands: Sequence[Any], sizes: Sequence[int | None]) -> Any:
         """Write an operation once more with operands of other sizes; return the value of its result."""
-        kind = _TENSOR.fullmatch(str(operation.results[0].type))
-        assert kind is not None
+        before = tensor(operation.results[0])
+        assert before is not None
         return ir.Operation.create(
             operation.name,
-            results=[ir.Type.parse(_kind(sizes, kind["dtype"]), self._context)],
+            results=[ir.Type.parse(_kind(sizes, before.dtype), self._context)],
             operands=operands,
             attributes={item.name: item.attr for item in operation.attributes},
             loc=operation.location,
