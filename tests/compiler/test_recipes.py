@@ -79,7 +79,7 @@ def test_external_weights_are_packed_where_that_is_asked_for() -> None:
 
 
 def test_sums_along_the_last_dim_are_as_exact_as_eager() -> None:
-    """Side by side in a vector: one after the other, 20,000 numbers add up ten times the rounding."""
+    """Side by side in a vector: one after the other, 20,000 numbers add up several times the rounding."""
     torch.manual_seed(0)
     x = torch.randn(8, 20000)
 
