@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from shark_turbine import aot, compiler, runtime
-from shark_turbine.compiler import Recipe
+from shark_turbine.compiler import Recipe, recipes
+from shark_turbine.compiler.core_cache import second_level
 from shark_turbine.errors import CompileError
 
 PACKING = "--iree-opt-data-tiling"
 IM2COL = "--iree-global-opt-use-im2col-for-convs"
 VECTORS = "--iree-llvmcpu-reassociate-fp-reductions"
+TILES = "--iree-llvmcpu-matmul-tile-bytes="
 
 
 class Net(torch.nn.Module):
@@ -36,8 +40,14 @@ class Conv(torch.nn.Module):
 
 
 def recipe_of(vmfb: compiler.Vmfb) -> tuple[str, set[str]]:
+    """Return a recipe's name and its flags, less how large tiles are: that is the machine's."""
     recipe = vmfb.manifest["recipe"]
-    return recipe["name"], set(recipe["flags"])
+    return recipe["name"], {flag for flag in recipe["flags"] if not flag.startswith(TILES)}
+
+
+def tiles_of(vmfb: compiler.Vmfb) -> list[int]:
+    flags = vmfb.manifest["recipe"]["flags"]
+    return [int(flag.removeprefix(TILES)) for flag in flags if flag.startswith(TILES)]
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +117,64 @@ def test_convolutions_become_matrix_products() -> None:
     torch.testing.assert_close(runtime.load(vmfb).main(x), model(x))
 
 
+@pytest.mark.parametrize(
+    ("size", "tiles"), [(None, []), (2**18, []), (2**20, [2**20]), (2**24, [2**21])]
+)
+def test_tiles_are_as_large_as_the_cache_of_a_core(
+    net: tuple[Net, torch.Tensor, aot.ExportOutput],
+    monkeypatch: pytest.MonkeyPatch,
+    size: int | None,
+    tiles: list[int],
+) -> None:
+    model, x, output = net
+    monkeypatch.setattr(recipes, "cache_of_core", lambda: size)
+    vmfb = output.compile()
+    assert tiles_of(vmfb) == tiles
+    torch.testing.assert_close(runtime.load(vmfb).main(x), model(x))
+    assert tiles_of(output.compile(recipe="portable")) == []
+    assert tiles_of(output.compile(target="aarch64-linux")) == []
+
+
+def test_the_cache_of_a_core_is_what_the_system_says(tmp_path: Path) -> None:
+    for index, level, size in (
+        (0, "1", "48K"),
+        (1, "1", "32K"),
+        (2, "2", "2048K"),
+        (3, "3", "300M"),
+    ):
+        folder = tmp_path / f"index{index}"
+        folder.mkdir()
+        (folder / "level").write_text(level + "\n")
+        (folder / "size").write_text(size + "\n")
+    assert second_level(tmp_path) == 2**21
+    (tmp_path / "index2" / "size").write_text("unknown\n")
+    assert second_level(tmp_path) is None
+    assert second_level(tmp_path / "nowhere") is None
+
+
+class Patches(torch.nn.Module):
+    """A picture's patches, normalized: of 784 with 96 channels the usual tiles are too large."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.projection = torch.nn.Conv2d(3, 96, 4, 4)
+        self.norm = torch.nn.LayerNorm(96)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.projection(x).flatten(2).transpose(1, 2))
+
+
+def test_what_does_not_compile_in_large_tiles_compiles_in_small_ones() -> None:
+    model, x = Patches().eval(), torch.randn(1, 3, 112, 112)
+    vmfb = aot.export(model, x).compile(target="x86-64-v4")
+    assert recipe_of(vmfb) == ("auto, small tiles", {VECTORS, PACKING})
+    assert tiles_of(vmfb) == [2**16]
+    vmfb = aot.export(model, x).compile()
+    assert vmfb.manifest["recipe"]["name"] in ("auto", "auto, small tiles")
+    torch.testing.assert_close(runtime.load(vmfb).main(x), model(x), rtol=1e-4, atol=1e-5)
+
+
 def test_what_does_not_compile_packed_compiles_unpacked() -> None:
     class Attention(torch.nn.Module):
         """Images of any number whose patches attend to each other: IREE 3.13 cannot tile it."""
@@ -130,6 +198,7 @@ def test_what_does_not_compile_packed_compiles_unpacked() -> None:
     name, flags = recipe_of(vmfb)
     assert (name, flags) in [
         ("daring", {PACKING, IM2COL}),
+        ("daring, small tiles", {PACKING, IM2COL}),
         ("daring, unpacked", {IM2COL}),
     ]
 

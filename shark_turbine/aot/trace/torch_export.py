@@ -15,7 +15,7 @@ import torch
 from torch.fx import proxy as _fx_proxy
 
 from shark_turbine import dtypes, trees
-from shark_turbine.errors import DeclarationError, SourceLocation, TracingError, TurbineError
+from shark_turbine.errors import DeclarationError, SourceLocation, TracingError
 
 from .captured_state import captured_modules
 from .dim_names import dim_names
@@ -55,11 +55,17 @@ def export_module(
     try:
         program, said = _export(module, args, kwargs, dynamic_shapes, strict and is_module)
     except Exception as failure:
-        if not (strict and is_module):
-            raise explain_export_failure(failure, description) from failure
-        raise _explain_strict_failure(
-            failure, description, lambda: _export(module, args, kwargs, dynamic_shapes, False)
-        ) from failure
+        simplest, by_dynamo = _simplest_failure(
+            failure,
+            lambda shapes: _export(module, args, kwargs, shapes, False),
+            dynamic_shapes,
+            strict and is_module,
+        )
+        error = explain_export_failure(simplest, description)
+        if by_dynamo and isinstance(error, TracingError):
+            error.fix = "aot.export(..., strict_export=False) traces it without TorchDynamo"
+            error.name_place(description.where)
+        raise error from failure
     _warn_of_python_state(label, program, said)
     function = target.forward if is_module else target
     return program, dim_names(program, function, args, kwargs, dynamic_shapes)
@@ -138,19 +144,23 @@ def _return_freed_memory() -> None:
         trim(0)
 
 
-def _explain_strict_failure(
-    failure: Exception, description: CallDescription, export_plainly: Callable[[], Any]
-) -> TurbineError:
-    """Explain a failure of TorchDynamo by what happens without it: its own words are its own."""
-    try:
-        export_plainly()
-    except Exception as plain_failure:
-        return explain_export_failure(plain_failure, description)
-    error = explain_export_failure(failure, description)
-    if isinstance(error, TracingError):
-        error.fix = "aot.export(..., strict_export=False) traces it without TorchDynamo"
-        error.name_place(description.where)
-    return error
+def _simplest_failure(
+    failure: Exception, export_plainly: Callable[[Any], Any], dynamic_shapes: Any, strict: bool
+) -> tuple[Exception, bool]:
+    """Return the failure of the simplest export that fails too, and whether TorchDynamo is to blame.
+
+    What fails on the example's own sizes is no fault of its dynamic dims, and what fails without
+    TorchDynamo is best said without it: its own words are its own.
+    """
+    simpler = [None] if dynamic_shapes is not None else []
+    if strict:
+        simpler.append(dynamic_shapes)
+    for shapes in simpler:
+        try:
+            export_plainly(shapes)
+        except Exception as simple:
+            return simple, False
+    return failure, strict
 
 
 def _check_arguments(
