@@ -56,10 +56,14 @@ class _WithoutGraphs(io.TextIOBase):
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._left_out = False
 
     def write(self, text: str) -> int:
-        if "def forward(self" not in text:
+        # `print` writes the end of a line by itself.
+        is_graph = "def forward(self" in text
+        if not is_graph and not (self._left_out and text == "\n"):
             self._stream.write(text)
+        self._left_out = is_graph
         return len(text)
 
     def flush(self) -> None:
