@@ -19,7 +19,7 @@ from .emit import describe_state, run_import, verify, with_accessors
 from .external import describe_parameters, parameter_values
 from .fx_programs import FxPrograms, spec_of_fx_programs
 from .trace.torch_export import export_module
-from .training_mode import warn_of_training_mode
+from .trace.training_mode import warn_of_training_mode
 from .tunable_output import TunableOutput
 from .weights import (
     NameMapper,
