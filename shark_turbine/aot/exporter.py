@@ -19,7 +19,6 @@ from .emit import describe_state, run_import, verify, with_accessors
 from .external import describe_parameters, parameter_values
 from .fx_programs import FxPrograms, spec_of_fx_programs
 from .trace.torch_export import export_module
-from .trace.training_mode import warn_of_training_mode
 from .tunable_output import TunableOutput
 from .weights import (
     NameMapper,
@@ -314,8 +313,6 @@ def export(
     if isinstance(mdl, torch.export.ExportedProgram):
         program = mdl
     elif isinstance(mdl, torch.nn.Module) or callable(mdl):
-        if isinstance(mdl, torch.nn.Module):
-            warn_of_training_mode(mdl, _label(mdl))
         program, names = export_module(
             mdl,
             tuple(example_args if args is None else args),

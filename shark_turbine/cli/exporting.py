@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,19 +106,16 @@ def _export(program: Any, request: ExportRequest) -> aot.ExportOutput:
         args, kwargs, shapes = examples_from(request.inputs_from)
     else:
         args, kwargs, shapes = examples_of(request.inputs, program)
-    with warnings.catch_warnings():
-        if request.training:  # the user says so
-            warnings.filterwarnings("ignore", ".* is in training mode", UserWarning)
-        return aot.export(
-            program,
-            args=args,
-            kwargs=kwargs,
-            dynamic_shapes=shapes,
-            module_name=request.module_name,
-            function_name=request.function_name,
-            strict_export=request.strict,
-            weights=weights,
-        )
+    return aot.export(
+        program,
+        args=args,
+        kwargs=kwargs,
+        dynamic_shapes=shapes,
+        module_name=request.module_name,
+        function_name=request.function_name,
+        strict_export=request.strict,
+        weights=weights,
+    )
 
 
 def _refuse_signature(request: ExportRequest) -> None:

@@ -290,27 +290,6 @@ def test_what_is_printed_and_verified(capsys: pytest.CaptureFixture[str]) -> Non
     assert file.getvalue() == printed
 
 
-class Noisy(torch.nn.Module):
-    """A layer that computes otherwise in training."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Dropout(0.5))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.layers(x)
-
-
-def test_training_mode_is_warned_of() -> None:
-    model = Noisy()
-    with pytest.warns(UserWarning, match=r"Noisy is in training mode, and Dropout .*\.eval\(\)"):
-        aot.export(model, torch.ones(4))
-    aot.export(model.eval(), torch.ones(4))
-    model = Noisy()
-    model.layers[1].p = 0.0
-    aot.export(model, torch.ones(4))
-
-
 def test_a_failing_export_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     class Fixed(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
