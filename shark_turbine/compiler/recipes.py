@@ -175,10 +175,10 @@ def cautious(recipe: Recipe) -> list[Recipe]:
     unpacked = replace(recipe, name=f"{recipe.name}, unpacked", flags=flags, rewrites=rewrites)
     im2col = () if _IM2COL in flags else (_IM2COL,)
     plain = replace(unpacked, name=f"{recipe.name}, plain", flags=(*flags, *im2col), rewrites=())
-    milder = [] if flags == recipe.flags else [unpacked]
-    if _PACKING in recipe.flags:
+    milder = [] if flags == untiled else [unpacked]
+    if _PACKING in recipe.flags and _SMALL_TILES not in recipe.flags:
         small = replace(recipe, name=f"{recipe.name}, small tiles", flags=(*untiled, _SMALL_TILES))
-        milder.insert(0, small)
+        milder = [small, *milder]
     return [*milder, plain] if recipe.rewrites else milder
 
 

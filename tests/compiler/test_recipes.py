@@ -10,7 +10,7 @@ import torch
 
 from shark_turbine import aot, compiler, runtime
 from shark_turbine.compiler import Recipe, recipes
-from shark_turbine.compiler.core_cache import second_level
+from shark_turbine.compiler.core_cache import cache_of_core
 from shark_turbine.errors import CompileError
 
 PACKING = "--iree-opt-data-tiling"
@@ -146,10 +146,10 @@ def test_the_cache_of_a_core_is_what_the_system_says(tmp_path: Path) -> None:
         folder.mkdir()
         (folder / "level").write_text(level + "\n")
         (folder / "size").write_text(size + "\n")
-    assert second_level(tmp_path) == 2**21
+    assert cache_of_core(tmp_path) == 2**21
     (tmp_path / "index2" / "size").write_text("unknown\n")
-    assert second_level(tmp_path) is None
-    assert second_level(tmp_path / "nowhere") is None
+    assert cache_of_core(tmp_path) is None
+    assert cache_of_core(tmp_path / "nowhere") is None
 
 
 class Patches(torch.nn.Module):

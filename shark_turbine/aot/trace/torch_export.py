@@ -48,18 +48,19 @@ def export_module(
         TracingError: torch.export cannot trace the program.
     """
     is_module = isinstance(target, torch.nn.Module)
+    strict = strict and is_module
     _check_arguments(target, args, kwargs, label)
     args, kwargs = _as_different_tensors(args, kwargs)
     module = target if is_module else _FunctionModule(target)
     description = CallDescription(label, label, _location(target))
     try:
-        program, said = _export(module, args, kwargs, dynamic_shapes, strict and is_module)
+        program, said = _export(module, args, kwargs, dynamic_shapes, strict)
     except Exception as failure:
         simplest, by_dynamo = _simplest_failure(
             failure,
             lambda shapes: _export(module, args, kwargs, shapes, False),
             dynamic_shapes,
-            strict and is_module,
+            strict,
         )
         error = explain_export_failure(simplest, description)
         if by_dynamo and isinstance(error, TracingError):
