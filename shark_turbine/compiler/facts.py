@@ -8,10 +8,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from shark_turbine import ir
-
 from .probing import operator_name, walk
-from .rewrites import gains_by_winograd, is_rewritable
+from .rewrites import gains_by_pieces, gains_by_winograd, is_external, is_rewritable
+from .work import WAKING, saved_by_threads
 
 # The torch pipeline computes these in f64 inside: as f32, long reductions come out wrong, and random
 # numbers reach 1. Measured by a walk over PyTorch's operator samples.
@@ -33,12 +32,16 @@ class ModuleFacts:
 
     `stored_weights` are elements of large immutable tensors in the module; `external_weights` of all
     that are attached when it is loaded. `constant_bytes` are those of all immutable tensors in the
-    module. Convolutions are others where no rewrite can read them, and square where `winograd` suits them.
+    module. Convolutions are others where no rewrite can read them, and square where `winograd` suits them,
+    rows what `rows-in-pieces` suits.
+    `saved_by_threads` are the microseconds that a second thread saves of a call, roughly; None of what is not
+    known, as with dynamic sizes.
     """
 
     name: str | None = None
     needs_f64: bool = False
     has_products: bool = False
+    has_rows: bool = False
     has_convolutions: bool = False
     has_other_convolutions: bool = False
     has_square_convolutions: bool = False
@@ -46,25 +49,32 @@ class ModuleFacts:
     stored_weights: int = 0
     external_weights: int = 0
     constant_bytes: int = 0
+    saved_by_threads: float | None = None
 
 
 def facts(module: Any) -> ModuleFacts:
     """Look through a module once."""
     named = "sym_name" in module.operation.attributes
     needs_f64 = has_products = has_convolutions = has_others = has_square = is_dynamic = False
+    has_rows = False
     stored = external = constant_bytes = 0
+    saved: float | None = -WAKING
     for operation in walk(module.operation):
         name = operator_name(operation)
         needs_f64 = needs_f64 or _needs_f64(operation, name)
         is_dynamic = is_dynamic or any("?" in str(value.type) for value in operation.results)
+        if saved is not None:
+            more = None if is_dynamic else saved_by_threads(operation, name)
+            saved = None if more is None else saved + more
         has_products = has_products or bool(_PRODUCTS.match(name))
+        has_rows = has_rows or gains_by_pieces(operation)
         if _CONVOLUTIONS.match(name):
             has_convolutions = True
             has_others = has_others or not is_rewritable(operation)
             has_square = has_square or gains_by_winograd(operation)
         if name == "util.global" and "is_mutable" not in operation.attributes:
             count = _elements(operation.attributes["type"])
-            if _is_external(operation):
+            if is_external(operation):
                 external += count
                 continue
             constant_bytes += count * _width(operation.attributes["type"])
@@ -78,6 +88,7 @@ def facts(module: Any) -> ModuleFacts:
         name=module.operation.attributes["sym_name"].value if named else None,
         needs_f64=needs_f64,
         has_products=has_products,
+        has_rows=has_rows,
         has_convolutions=has_convolutions,
         has_other_convolutions=has_others,
         has_square_convolutions=has_square,
@@ -85,6 +96,7 @@ def facts(module: Any) -> ModuleFacts:
         stored_weights=stored,
         external_weights=external,
         constant_bytes=constant_bytes,
+        saved_by_threads=saved,
     )
 
 
@@ -97,18 +109,6 @@ def _width(kind: Any) -> int:
     """Return the bytes of an element of a type; booleans have one."""
     bits = [int(found) for found in _BITS.findall(str(kind))] or [8]
     return max(bits[-1], 8) // 8 * (2 if "complex" in str(kind) else 1)
-
-
-def _is_external(operation: Any) -> bool:
-    """Say whether a global is a parameter that is attached when the module is loaded."""
-    if "initial_value" not in operation.attributes:
-        return False
-    try:
-        value = operation.attributes["initial_value"]
-    except TypeError:  # The bindings cannot show complex elements, unless all are the same.
-        return False
-    # Attributes of IREE's own dialects have no class here; others may be large, and are not printed.
-    return type(value) is ir.Attribute and str(value).startswith("#flow.parameter")
 
 
 def _needs_f64(operation: Any, name: str) -> bool:

@@ -30,6 +30,7 @@ _LARGER_CONSTANTS = f"--iree-opt-const-expr-max-size-increase-threshold={2**25}"
 # as long, and adds up more rounding.
 _VECTOR_SUMS = "--iree-llvmcpu-reassociate-fp-reductions"
 _WINOGRAD = "winograd"
+_OF_ROWS = "rows-in-pieces"
 _OF_DEPTHWISE = ("padding-before-expansion", "depthwise-as-sums")
 
 
@@ -46,7 +47,7 @@ class Recipe:
             products, for a second copy of the weights in memory.
         chooses: whether options are added by what is in the module, as `"auto"` does.
         device: where `load` runs the artifact if it is not told: `local-sync`,
-            `local-task?threads=2`. None is every core.
+            `local-task?threads=2`. None is every core, or what `chooses` finds.
     """
 
     name: str
@@ -159,8 +160,15 @@ def choose(recipe: Recipe, target: Target, facts: ModuleFacts) -> Recipe:
         if facts.has_square_convolutions and has_weights:
             flags += [_LARGER_CONSTANTS]
             rewrites = (_WINOGRAD, *rewrites)
+        if facts.has_rows:
+            rewrites = (*rewrites, _OF_ROWS)
     return replace(
-        recipe, flags=tuple(flags), rewrites=rewrites, packs_external=False, chooses=False
+        recipe,
+        flags=tuple(flags),
+        rewrites=rewrites,
+        packs_external=False,
+        chooses=False,
+        device=recipe.device or _device(target, facts),
     )
 
 
@@ -180,6 +188,12 @@ def cautious(recipe: Recipe) -> list[Recipe]:
         small = replace(recipe, name=f"{recipe.name}, small tiles", flags=(*untiled, _SMALL_TILES))
         milder = [small, *milder]
     return [*milder, plain] if recipe.rewrites else milder
+
+
+def _device(target: Target, facts: ModuleFacts) -> str | None:
+    """Return the calling thread where the others would cost more than they save, and None else."""
+    saved = facts.saved_by_threads
+    return "local-sync" if target.cpu == "host" and saved is not None and saved < 0 else None
 
 
 def _tiles(target: Target) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from shark_turbine.compiler.work import ELEMENTS, FLOPS, FUNCTIONS
+
 from .layout import hint
 from .options import Options
 from .pieces import Piece
@@ -17,7 +19,6 @@ aten = torch.ops.aten
 
 # Microseconds of one thread, from which on waking the others pays: measured on two cores.
 _SMALL = 100.0
-_FLOPS, _ELEMENTS, _FUNCTIONS = 100e3, 20e3, 600.0  # done in a microsecond
 
 _MATMULS = {aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default}
 _SLOW = {
@@ -51,14 +52,14 @@ def _microseconds(piece: Piece) -> float:
         if not isinstance(value, torch.Tensor):
             continue
         written = _count(value)
-        total += written / (_FUNCTIONS if node.target in _SLOW else _ELEMENTS)
+        total += written / (FUNCTIONS if node.target in _SLOW else ELEMENTS)
         if node.target in _MATMULS:
             left: Any = node.args[-2]
-            total += 2.0 * written * hint(left.meta["val"].shape[-1]) / _FLOPS
+            total += 2.0 * written * hint(left.meta["val"].shape[-1]) / FLOPS
         elif node.target in _CONVOLUTIONS:
             weight: Any = node.args[1]
             inner = _count(weight.meta["val"]) / max(hint(weight.meta["val"].shape[0]), 1)
-            total += 2.0 * written * inner / _FLOPS
+            total += 2.0 * written * inner / FLOPS
     return total
 
 

@@ -31,7 +31,7 @@ def candidates(
     """Return recipes that each differ from the baseline in one thing, the likeliest to win first."""
     found = [
         replace(baseline, name=device.removeprefix("local-task?"), device=device)
-        for device in devices(machine.cores)
+        for device in [*devices(machine.cores), *(["local-task"] if baseline.device else [])]
     ]
     if CPU_BACKEND not in target.backends:
         return distinct(baseline, found)
@@ -78,7 +78,7 @@ def _join(baseline: Recipe, one: Recipe, other: Recipe) -> Recipe:
         f"{one.name} + {other.name}",
         flags,
         tuple(name for name in one.rewrites if name in other.rewrites),
-        device=one.device or other.device,
+        device=one.device if one.device != baseline.device else other.device,
     )
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -246,3 +247,51 @@ def test_an_unknown_target_is_refused(
 def test_a_target_said_twice_is_refused(net: tuple[Net, torch.Tensor, aot.ExportOutput]) -> None:
     with pytest.raises(CompileError, match="said in two ways"):
         net[2].compile(target="aarch64-linux", target_cpu="cortex-a72")
+
+
+class TestTheDeviceIsChosen:
+    """Where waking other threads would cost more than they save, the calling thread computes."""
+
+    @staticmethod
+    def device(model: torch.nn.Module, *args: torch.Tensor, **options: Any) -> str | None:
+        output = aot.export(model.eval(), *args, dynamic_shapes=options.pop("dynamic_shapes", None))
+        return output.compile(**options).manifest["recipe"].get("device")
+
+    def test_small_and_large(self) -> None:
+        small = torch.nn.Sequential(torch.nn.Linear(64, 128), torch.nn.ReLU())
+        assert self.device(small, torch.randn(1, 64)) == "local-sync"
+        assert self.device(torch.nn.Linear(1024, 1024), torch.randn(64, 1024)) is None
+        assert self.device(torch.nn.Conv2d(3, 8, 3), torch.randn(1, 3, 8, 8)) == "local-sync"
+        assert self.device(torch.nn.Conv2d(64, 64, 3), torch.randn(1, 64, 56, 56)) is None
+        assert self.device(torch.nn.GELU(), torch.randn(100)) == "local-sync"
+        assert self.device(torch.nn.GELU(), torch.randn(1000, 1000)) is None
+
+    def test_many_small_steps_are_not_one_large_one(self) -> None:
+        steps = torch.nn.LSTM(128, 128)
+        assert self.device(steps, torch.randn(20, 128)) == "local-sync"
+
+    def test_weights_that_come_from_memory_are_read_by_all(self) -> None:
+        assert self.device(torch.nn.Linear(512, 4096, bias=False), torch.randn(1, 512)) is None
+
+    def test_unknown_sizes_and_other_machines_have_the_usual_device(self) -> None:
+        small, x = torch.nn.Linear(8, 8), torch.randn(2, 8)
+        batch = ({0: torch.export.Dim("batch", min=1, max=4)},)
+        assert self.device(small, x, dynamic_shapes=batch) is None
+        assert self.device(small, x, recipe="portable") is None
+        assert self.device(small, x, recipe="none") is None
+        assert self.device(small, x, target="vmvx") is None
+
+    def test_what_is_not_read_is_not_judged(self) -> None:
+        text = """module @m { func.func @f(%a: tensor<4xf32>) -> tensor<4xf32> {
+          %0 = arith.addf %a, %a : tensor<4xf32> return %0 : tensor<4xf32> } }"""
+        assert "device" not in compiler.compile(text).manifest["recipe"]
+
+    def test_load_takes_it_and_can_be_told_another(
+        self, net: tuple[Net, torch.Tensor, aot.ExportOutput]
+    ) -> None:
+        model, x, output = net
+        vmfb = output.compile()
+        assert runtime.load(vmfb).device.uri == "local-sync"
+        module = runtime.load(vmfb, device="local-task")
+        assert module.device.uri == "local-task"
+        torch.testing.assert_close(module.main(x), model(x))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import sys
 from concurrent.futures import Future
@@ -140,6 +141,12 @@ def test_changes_that_help_are_tried_together() -> None:
     assert (joined.name, joined.flags, joined.device) == (
         "tiles + sync", ("--packed", "--tiles"), "local-sync",
     )  # fmt: skip
+    calm = dataclasses.replace(BASELINE, device="local-sync")
+    awake = dataclasses.replace(calm, name="awake", device="local-task")
+    slow = dataclasses.replace(calm, name="slow", flags=("--packed", "--slow"))
+    for order in ([awake, slow], [slow, awake]):
+        (both,) = combined(calm, order)
+        assert (both.flags, both.device) == (("--packed", "--slow"), "local-task")
     assert [one.flags for one in combined(BASELINE, [flat, tiles, deep])] == [
         ("--tiles",), ("--tiles", "--deep=3"), ("--deep=3",),
     ]  # fmt: skip
@@ -156,6 +163,10 @@ def test_candidates_follow_from_the_module_and_the_machine() -> None:
         BASELINE, ModuleFacts(has_convolutions=True, has_products=True), Target(), machine
     )
     assert {one.device for one in plain} == {None, "local-sync", "local-task?threads=4"}
+    calm = dataclasses.replace(BASELINE, device="local-sync")
+    others = tuning.candidates(calm, ModuleFacts(), Target(), machine)
+    assert {one.device for one in others} == {"local-sync", "local-task", "local-task?threads=4"}
+    assert not any(one.device == "local-sync" and one.flags == calm.flags for one in others)
     assert {one.name for one in plain} < {one.name for one in convolutions}
     vmvx = tuning.candidates(BASELINE, ModuleFacts(), Target(("vmvx",)), machine)
     assert all(one.device is not None for one in vmvx)

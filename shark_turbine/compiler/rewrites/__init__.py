@@ -1,6 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Rewrites of torch operations in a module, before the compiler sees it: parts of a recipe, by name."""
 
-from .registry import REWRITES, Rewrite, gains_by_winograd, is_rewritable, rewrite
+from .registry import REWRITES, Rewrite, gains_by_pieces, gains_by_winograd, is_rewritable, rewrite
+from .writer import Tensor, is_external, tensor
 
-__all__ = ["REWRITES", "Rewrite", "gains_by_winograd", "is_rewritable", "rewrite"]
+__all__ = [
+    "REWRITES",
+    "Rewrite",
+    "Tensor",
+    "gains_by_pieces",
+    "gains_by_winograd",
+    "is_external",
+    "is_rewritable",
+    "rewrite",
+    "tensor",
+]

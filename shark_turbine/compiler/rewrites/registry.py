@@ -16,6 +16,8 @@ from shark_turbine.compiler.probing import walk
 from .convolutions import dense_as_products, depthwise_as_sums, narrow_as_products
 from .padding import pad_before_expansion
 from .reading import OPERATORS, is_readable
+from .rows import OPERATORS as LINEAR
+from .rows import row_in_pieces, suits_pieces
 from .winograd import by_winograd, suits_winograd
 from .writer import Writer
 
@@ -37,6 +39,7 @@ REWRITES: dict[str, Rewrite] = {
     "winograd": Rewrite(OPERATORS, by_winograd),
     "narrow-as-products": Rewrite(OPERATORS, narrow_as_products),
     "convolutions-as-products": Rewrite(OPERATORS, dense_as_products),
+    "rows-in-pieces": Rewrite(LINEAR, row_in_pieces),
 }
 
 
@@ -65,6 +68,11 @@ def is_rewritable(operation: Any) -> bool:
 def gains_by_winograd(operation: Any) -> bool:
     """Say whether the rewrite `winograd` matches an operation."""
     return operation.name in OPERATORS and suits_winograd(operation)
+
+
+def gains_by_pieces(operation: Any) -> bool:
+    """Say whether the rewrite `rows-in-pieces` matches an operation."""
+    return operation.name in LINEAR and suits_pieces(operation)
 
 
 def _apply(rule: Rule, operation: Any) -> None:

@@ -71,6 +71,27 @@ def is_immutable(value: Any) -> bool:
             return False
 
 
+def is_stored(value: Any) -> bool:
+    """Say whether a value is immutable, and known when compiling: what is made of it is made then."""
+    while getattr(value.owner, "name", None) == "torch_c.from_builtin_tensor":
+        value = value.owner.operands[0]
+    if not is_immutable(value):
+        return False
+    return value.owner.name != "util.global.load" or not is_external(_global(value.owner))
+
+
+def is_external(declared: Any) -> bool:
+    """Say whether a global is a parameter that is attached when the module is loaded."""
+    if "initial_value" not in declared.attributes:
+        return False
+    try:
+        value = declared.attributes["initial_value"]
+    except TypeError:  # The bindings cannot show complex elements, unless all are the same.
+        return False
+    # Attributes of IREE's own dialects have no class here; others may be large, and are not printed.
+    return type(value) is ir.Attribute and str(value).startswith("#flow.parameter")
+
+
 def _global(load: Any) -> Any:
     """Return the declaration of what is loaded."""
     module = load
@@ -118,6 +139,11 @@ class Writer:
     def subtract(self, left: Tensor, right: Tensor) -> Tensor:
         """Write a difference; it has the shape of the first."""
         return self.call("sub.Tensor", left, right, 1, sizes=left.sizes, like=left)
+
+    def sum(self, given: Tensor, dim: int) -> Tensor:
+        """Write the sum along a dim, which the result does not have."""
+        sizes = [*given.sizes[:dim], *given.sizes[dim + 1 :]]
+        return self.call("sum.dim_IntList", given, [dim], False, None, sizes=sizes, like=given)
 
     def again(self, operation: Any, operands: Sequence[Any], sizes: Sequence[int | None]) -> Any:
         """Write an operation once more with operands of other sizes; return the value of its result."""
@@ -172,6 +198,11 @@ class Writer:
             kind = "vtensor" if isinstance(operand[0], Tensor) else "int"
             values = [self._value(item) for item in operand]
             return self._write("torch.prim.ListConstruct", f"!torch.list<{kind}>", values)
+        if operand is None:
+            return self._write("torch.constant.none", "!torch.none", [])
+        if isinstance(operand, bool):
+            attribute = ir.Attribute.parse(str(operand).lower(), self._context)
+            return self._write("torch.constant.bool", "!torch.bool", [], value=attribute)
         if isinstance(operand, float):
             attribute = ir.Attribute.parse(f"{operand} : f64", self._context)
             return self._write("torch.constant.float", "!torch.float", [], value=attribute)
