@@ -97,7 +97,7 @@ def _facts(path: Path, manifest: Any, sizes: dict[str, int]) -> Iterator[tuple[s
         yield "flags", " ".join(manifest["flags"])
     stripped = manifest["contracts_stripped"]
     yield "contracts", "LEFT OUT: calls are not checked" if stripped else "checked in every call"
-    yield "state", _state(manifest["state"])
+    yield "state", _state(manifest["state"], manifest["stateful"])
     yield "parameters", _parameters(manifest["parameters"])
 
 
@@ -113,12 +113,16 @@ def _target(target: Any) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _state(entries: Any) -> str:
+def _state(entries: Any, is_stateful: bool | None) -> str:
     if entries is None:
         return "not known"
     globals_ = [StateEntry.from_json(entry) for entry in entries]
     if not globals_:
-        return "none"
+        return (
+            "no mutable globals; calls advance a generator of random numbers"
+            if is_stateful
+            else "none"
+        )
     shown = ", ".join(f"{entry.name}: {entry.type}" for entry in globals_)
     return f"{_count(globals_, 'mutable global')}: {shown}"
 

@@ -31,7 +31,7 @@ def load(
             into private memory, so it may be replaced or deleted while the module is in use.
         device: `local-task` runs on all cores, `local-task?threads=2` on so many worker threads;
             `local-sync` on the calling thread, with the least overhead per call. None is the
-            device that the vmfb was tuned for, and else `local-task`.
+            device that the vmfb was tuned for, or that its recipe chose, and else `local-task`.
         parameters: for modules with external parameters: the path of an `.irpa`, `.safetensors` or
             `.gguf` file or of a checkpoint folder; a list of paths; a dict from keys to tensors or
             arrays; or an `iree.runtime.ParameterIndex`. Where the module has several scopes, a dict
@@ -48,12 +48,12 @@ def load(
     verified = artifact.read(vmfb)
     machine.refuse_foreign(verified.origin, verified.manifest)
     attached = attach(verified, parameters, strict=strict, check_hashes=check_hashes)
-    found = devices.device(device or _tuned_device(verified.manifest) or "local-task")
+    found = devices.device(device or _chosen_device(verified.manifest) or "local-task")
     return LoadedModule(verified, found, attached)
 
 
-def _tuned_device(manifest: Mapping[str, Any] | None) -> str | None:
-    """Return what tuning found to be the fastest device for an artifact."""
+def _chosen_device(manifest: Mapping[str, Any] | None) -> str | None:
+    """Return the device that tuning or the recipe found to be the fastest for an artifact."""
     recipe = (manifest or {}).get("recipe")
     found = recipe.get("device") if isinstance(recipe, dict) else None
     return found if isinstance(found, str) else None

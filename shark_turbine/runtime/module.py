@@ -139,6 +139,16 @@ class LoadedModule:
         """Return what the function called `name` takes and gives."""
         return self[name].signature
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call `main`, which `aot.export` makes of what an nn.Module or a function computes.
+
+        Raises:
+            TypeError: the module has no function of that name.
+        """
+        if "main" not in self._functions:
+            raise TypeError(f"{self._no_function('main')}: call one of them, as module.name(...)")
+        return self._functions["main"](*args, **kwargs)
+
     def __getitem__(self, name: str) -> LoadedFunction:
         found = self._functions.get(name)
         if found is None:

@@ -51,6 +51,12 @@ def test_a_module_has_the_documented_names(build: Any) -> None:
     np.testing.assert_allclose(built.stock.main(X.numpy()).to_host(), expected, 1e-5)
 
 
+def test_a_loaded_module_is_called_as_main(build: Any) -> None:
+    loaded = build(MLP, X).loaded
+    same(loaded(X), MLP(X).detach())
+    same(loaded(x=X), MLP(X).detach())
+
+
 def test_names_arguments_and_keywords(build: Any) -> None:
     built = build(MLP, args=(X,), kwargs={"scale": 2.0}, module_name="net", function_name="forward")
     assert built.mlir.startswith("module @net {")

@@ -165,6 +165,18 @@ def test_inspect_shows_a_table(call, vmfb):
     assert any(line.startswith("target llvm-cpu, x86_64") for line in lines)
 
 
+def test_inspect_tells_of_random_numbers(call, tmp_path):
+    def noisy(x):
+        return x + torch.rand(3)
+
+    path = tmp_path / "noisy.vmfb"
+    aot.export(noisy, torch.ones(3)).compile(save_to=path)
+    _, out, _ = call("inspect", path)
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert "state no mutable globals; calls advance a generator of random numbers" in lines
+    assert "device local-sync, unless load() is told another" in lines
+
+
 def test_inspect_prints_the_manifest_as_json(call, vmfb):
     code, out, _ = call("inspect", vmfb, "--json")
     manifest = json.loads(out)

@@ -332,3 +332,5 @@ def test_no_such_function(basic: LoadedModule) -> None:
     assert str(caught.value).startswith("module 'basic' has no function 'ad'; did you mean 'add'?")
     with pytest.raises(KeyError, match="did you mean 'rows'"):
         basic["row"]
+    with pytest.raises(TypeError, match=r"no function 'main' \(it has: .*rows.*\): call one of"):
+        basic(1)

@@ -12,6 +12,8 @@ import torch
 import shark_turbine.aot as aot
 from shark_turbine import compiler, tuning
 
+# `auto` computes what is as small as this on one thread by itself.
+ALL = compiler.Recipe("all cores", device="local-task")
 SYNC = compiler.Recipe("one thread", device="local-sync")
 UNKNOWN = compiler.Recipe("unknown option", ("--iree-no-such-option",))
 
@@ -30,6 +32,7 @@ def test_trials_run_on_two_workers():
     ):
         result = output.tune(
             candidates=[SYNC, UNKNOWN],
+            recipe=ALL,
             executor=client.get_executor(),
             measure=0.2,
             progress=False,
@@ -38,7 +41,7 @@ def test_trials_run_on_two_workers():
     assert all(has_run for _, has_run in loaded.values())
     assert len({process for process, _ in loaded.values()} - {os.getpid()}) == 2
     assert {trial.name: trial.state for trial in result.trials} == {
-        "auto": "measured", "one thread": "measured", "unknown option": "refused",
+        "all cores": "measured", "one thread": "measured", "unknown option": "refused",
     }  # fmt: skip
     # The workers are on this machine: what they find is for its CPU.
     assert result.cpu == tuning.this_machine().cpu

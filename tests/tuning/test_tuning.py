@@ -18,6 +18,8 @@ from shark_turbine import compiler, tuning
 from shark_turbine.tuning import Call, Job, Limits
 
 VECTORS = "--iree-llvmcpu-reassociate-fp-reductions"
+# `auto` computes what is as small as this on one thread by itself.
+ALL = compiler.Recipe("all cores", (VECTORS,), device="local-task")
 SYNC = compiler.Recipe("one thread", device="local-sync")
 UNKNOWN = compiler.Recipe("unknown option", ("--iree-no-such-option",))
 # Multiplies bf16 where the program says f32.
@@ -59,10 +61,10 @@ def output(model, arguments):
 def test_the_fastest_right_candidate_wins(output, model, arguments):
     """Then `compile(tune=True)` uses it, and `load` its device; a second call measures nothing."""
     candidates = [DEMOTED, UNKNOWN, SYNC]
-    result = output.tune(candidates=candidates, **QUICK)
+    result = output.tune(candidates=candidates, recipe=ALL, **QUICK)
     states = {trial.name: trial.state for trial in result.trials}
     assert states == {
-        "auto": "measured", "demoted": "wrong", "unknown option": "refused", "one thread": "measured",
+        "all cores": "measured", "demoted": "wrong", "unknown option": "refused", "one thread": "measured",
     }  # fmt: skip
     assert result.reference == "eager"
     assert result.is_complete
@@ -75,7 +77,7 @@ def test_the_fastest_right_candidate_wins(output, model, arguments):
     assert "unknown option" in printed
     assert "fastest" in printed
 
-    vmfb = output.compile(tune=True)
+    vmfb = output.compile(tune=True, recipe=ALL)
     assert vmfb.manifest["recipe"] == {
         "rewrites": [],
         "name": "tuned, one thread", "flags": [], "device": "local-sync",
@@ -88,30 +90,30 @@ def test_the_fastest_right_candidate_wins(output, model, arguments):
     torch.testing.assert_close(found["y"], expected["y"])
     assert found["shape"] == 4
 
-    again = output.tune(candidates=candidates, **QUICK)
+    again = output.tune(candidates=candidates, recipe=ALL, **QUICK)
     assert again.trials == result.trials
     assert again.winner == result.winner
     assert again.seconds < 2.0
     # The same program from other lines, and arguments of the same shapes.
     twin = aot.export(model, args=args, kwargs=kwargs)
-    assert twin.compile(tune=True).manifest["recipe"] == vmfb.manifest["recipe"]
+    assert twin.compile(tune=True, recipe=ALL).manifest["recipe"] == vmfb.manifest["recipe"]
 
 
 def test_a_budget_ends_the_search_and_a_second_call_goes_on(output, arguments):
     """The budget is spent after the baseline, which has all the time that it needs."""
     vmfb = output.compile(tune=0.01)
     assert vmfb.manifest["recipe"] == {
-        "name": "tuned, auto", "flags": [VECTORS], "rewrites": []
+        "name": "tuned, auto", "flags": [VECTORS], "rewrites": [], "device": "local-sync"
     }  # fmt: skip
-    first = output.tune(candidates=[SYNC], budget=0.01, **QUICK)
-    assert [trial.name for trial in first.trials] == ["auto"]
+    first = output.tune(candidates=[SYNC], recipe=ALL, budget=0.01, **QUICK)
+    assert [trial.name for trial in first.trials] == ["all cores"]
     assert not first.is_complete
-    assert first.recipe.name == "tuned, auto"
-    second = output.tune(*arguments, candidates=[SYNC], **QUICK)
+    assert first.recipe.name == "tuned, all cores"
+    second = output.tune(*arguments, candidates=[SYNC], recipe=ALL, **QUICK)
     assert second.trials[0].compile_seconds == first.trials[0].compile_seconds
-    assert [trial.name for trial in second.trials] == ["auto", "one thread"]
+    assert [trial.name for trial in second.trials] == ["all cores", "one thread"]
     assert second.is_complete
-    assert output.compile(tune=True).manifest["recipe"]["name"] == "tuned, one thread"
+    assert output.compile(tune=True, recipe=ALL).manifest["recipe"]["name"] == "tuned, one thread"
 
 
 INTERRUPTED = """
@@ -141,7 +143,7 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path: Path):
         first = process.stderr.readline()
         process.send_signal(signal.SIGINT)
         printed, _ = process.communicate(timeout=120)
-    assert first.startswith(f"tune: auto ({VECTORS.removeprefix('--iree-')})")
+    assert first.startswith(f"tune: auto ({VECTORS.removeprefix('--iree-')} on local-sync)")
     assert printed == "True ['auto']\n"
 
 
@@ -172,7 +174,7 @@ class Counter(aot.CompiledModule):
 
 
 def test_a_module_with_state_and_without_eager_twin_is_compared_with_recipe_none():
-    result = aot.export(Counter).tune((torch.ones(2),), candidates=[SYNC], **QUICK)
+    result = aot.export(Counter).tune((torch.ones(2),), candidates=[SYNC], recipe=ALL, **QUICK)
     assert result.reference == "recipe none"
     assert [trial.state for trial in result.trials] == ["measured", "measured"]
     assert result.trials[1].error == 0.0
