@@ -53,16 +53,15 @@ def saved_by_threads(operation: Any, name: str) -> float | None:
     if not name.startswith("torch.aten."):
         return 0.0
     results = [found for value in operation.results if (found := tensor(value)) is not None]
-    operands = [tensor(value) for value in operation.operands]
     if name in _PRODUCTS or name in _CONVOLUTIONS:
-        return _of_product(name, operands, results) / 2 - WAKING
+        return _of_product(operation, name, results) / 2 - WAKING
     elements = sum(map(_elements, results))
     return max(elements / (FUNCTIONS if name in _FUNCTIONS else ELEMENTS) / 2 - WAKING, 0.0)
 
 
-def _of_product(name: str, operands: list[Tensor | None], results: list[Tensor]) -> float:
+def _of_product(operation: Any, name: str, results: list[Tensor]) -> float:
     place = _PRODUCTS.get(name, 0)
-    left, right = operands[place : place + 2]
+    left, right = map(tensor, list(operation.operands)[place : place + 2])
     if left is None or right is None:
         return math.inf
     if name in _CONVOLUTIONS:

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import importlib.abc
 import io
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from shark_turbine import ir
+from shark_turbine import aot, ir
 from shark_turbine.compiler import compile, inputs
 from shark_turbine.compiler.facts import facts
 from shark_turbine.errors import CompileError
@@ -152,3 +155,21 @@ def test_not_a_module() -> None:
     with pytest.raises(CompileError, match="no valid MLIR module") as caught:
         compile(b"module @broken { func.func @f(")
     assert caught.value.stage == "parse"
+
+
+def test_dialects_without_a_python_module_are_looked_for_once() -> None:
+    """A failed import for each operation took most of the time of a walk, and of a cached compilation."""
+    module = aot.export(torch.nn.Linear(4, 2), torch.randn(3, 4)).mlir_module
+    facts(module)
+    asked: list[str] = []
+
+    class Spy(importlib.abc.MetaPathFinder):
+        def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
+            asked.append(fullname)
+
+    sys.meta_path.insert(0, spy := Spy())
+    try:
+        assert facts(module).has_products
+    finally:
+        sys.meta_path.remove(spy)
+    assert asked == []
