@@ -11,6 +11,8 @@ from types import ModuleType
 from typing import IO, Any
 
 from iree.compiler import ir as _ir
+
+# Native code, of which the stubs of IREE say nothing.
 from iree.compiler._mlir_libs import _mlir  # pyright: ignore[reportAttributeAccessIssue]
 from iree.compiler.dialects import arith, func, tensor, util
 from iree.compiler.passmanager import PassManager

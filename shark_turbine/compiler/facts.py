@@ -58,6 +58,7 @@ def facts(module: Any) -> ModuleFacts:
     needs_f64 = has_products = has_convolutions = has_others = has_square = is_dynamic = False
     has_rows = False
     stored = external = constant_bytes = 0
+    # Even a program without any product wakes the threads once.
     saved: float | None = -WAKING
     for operation in walk(module.operation):
         name = operator_name(operation)

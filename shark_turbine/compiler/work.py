@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .rewrites import Tensor, tensor
+from .rewrites import CONVOLUTIONS, Tensor, tensor
 
 # What one thread does in a microsecond, measured on two x86 servers: operations of matrix products,
 # elements that are read and written, and elements of functions such as `exp`.
@@ -34,9 +34,6 @@ _PRODUCTS = {
         "baddbmm": 1,
     }.items()
 }
-_CONVOLUTIONS = tuple(
-    f"torch.aten.{name}" for name in ("convolution", "conv1d", "conv2d", "conv3d")
-)
 # The program's frame. What else computes tensors is not read here, nor how often a loop runs.
 _FRAME = frozenset({"builtin", "func", "hal", "torch", "torch_c", "util"})
 _LOOPS = frozenset({"torch.prim.Loop", "torch.prim.If"})
@@ -53,7 +50,7 @@ def saved_by_threads(operation: Any, name: str) -> float | None:
     if not name.startswith("torch.aten."):
         return 0.0
     results = [found for value in operation.results if (found := tensor(value)) is not None]
-    if name in _PRODUCTS or name in _CONVOLUTIONS:
+    if name in _PRODUCTS or name in CONVOLUTIONS:
         return _of_product(operation, name, results) / 2 - WAKING
     elements = sum(map(_elements, results))
     return max(elements / (FUNCTIONS if name in _FUNCTIONS else ELEMENTS) / 2 - WAKING, 0.0)
@@ -64,7 +61,7 @@ def _of_product(operation: Any, name: str, results: list[Tensor]) -> float:
     left, right = map(tensor, list(operation.operands)[place : place + 2])
     if left is None or right is None:
         return math.inf
-    if name in _CONVOLUTIONS:
+    if name in CONVOLUTIONS:
         depth = _elements(right) / max(right.sizes[0] or 1, 1)
     else:
         depth = left.sizes[-1] or 1

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Rewrites of torch operations in a module, before the compiler sees it: parts of a recipe, by name."""
 
+from .reading import OPERATORS as CONVOLUTIONS
 from .registry import REWRITES, Rewrite, gains_by_pieces, gains_by_winograd, is_rewritable, rewrite
 from .writer import Tensor, is_external, tensor
 
 __all__ = [
+    "CONVOLUTIONS",
     "REWRITES",
     "Rewrite",
     "Tensor",
