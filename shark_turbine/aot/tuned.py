@@ -56,7 +56,9 @@ class Tunable:
         self.options = expand(Options(**compile_options))
         self._target, self._resolved = ask_target(self.options)
         self._facts = facts(module)
-        self._baseline = recipe_of(self.options, self._target, self._facts)
+        self._baseline = recipe_of(
+            self.options, self._target, self._facts, self._resolved.cpu_features
+        )
 
     def tune(self, given: TuningOptions) -> tuning.TuningResult:
         """Search for the fastest recipe; `ExportOutput.tune` says the rest."""

@@ -56,7 +56,8 @@ def key_of(module: Any, options: Options, found: ModuleFacts | None = None) -> t
     found = found or facts(module)
     if found.stored_weights > _MOST_STORED or found.external_weights > _MOST_EXTERNAL:
         return "", False
-    recipe = recipe_of(options, target, found)
+    # What the CPU has follows from the target and the machine; to ask the compiler takes too long here.
+    recipe = recipe_of(options, target, found, cpu_features=None)
     flags = compiler_flags(options, target, found, recipe)
     told = {field.name: getattr(options, field.name) for field in fields(Options)}
     # They decide whether there is an artifact and what is said of it if not, not which one it is.

@@ -167,7 +167,7 @@ def build(
             expected="'iree' or 'torch-mlir'",
         )
     found = found or facts(module)
-    recipe = recipe_of(options, target, found)
+    recipe = recipe_of(options, target, found, resolved.cpu_features)
     with new_file(path) as (output, publish), ThreadPoolExecutor(1) as pool:
         described = None if options.parameters is None else pool.submit(options.parameters)
         recipe, printed = _run_recipe(module, options, target, found, recipe, output)

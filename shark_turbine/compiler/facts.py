@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from .probing import operator_name, walk
-from .rewrites import gains_by_pieces, gains_by_winograd, is_external, is_rewritable
+from .rewrites import (
+    gains_by_panels,
+    gains_by_pieces,
+    gains_by_winograd,
+    is_external,
+    is_rewritable,
+)
 from .work import WAKING, saved_by_threads
 
 # The torch pipeline computes these in f64 inside: as f32, long reductions come out wrong, and random
@@ -33,7 +39,7 @@ class ModuleFacts:
     `stored_weights` are elements of large immutable tensors in the module; `external_weights` of all
     that are attached when it is loaded. `constant_bytes` are those of all immutable tensors in the
     module. Convolutions are others where no rewrite can read them, and square where `winograd` suits them,
-    rows what `rows-in-pieces` suits.
+    rows what `rows-in-pieces` suits, panels what `panels-…` suit.
     `saved_by_threads` are the microseconds that a second thread saves of a call, roughly; None of what is not
     known, as with dynamic sizes.
     """
@@ -42,6 +48,7 @@ class ModuleFacts:
     needs_f64: bool = False
     has_products: bool = False
     has_rows: bool = False
+    has_panels: bool = False
     has_convolutions: bool = False
     has_other_convolutions: bool = False
     has_square_convolutions: bool = False
@@ -56,7 +63,7 @@ def facts(module: Any) -> ModuleFacts:
     """Look through a module once."""
     named = "sym_name" in module.operation.attributes
     needs_f64 = has_products = has_convolutions = has_others = has_square = is_dynamic = False
-    has_rows = False
+    has_rows = has_panels = False
     stored = external = constant_bytes = 0
     # Even a program without any product wakes the threads once.
     saved: float | None = -WAKING
@@ -69,6 +76,7 @@ def facts(module: Any) -> ModuleFacts:
             saved = None if more is None else saved + more
         has_products = has_products or bool(_PRODUCTS.match(name))
         has_rows = has_rows or gains_by_pieces(operation)
+        has_panels = has_panels or gains_by_panels(operation)
         if _CONVOLUTIONS.match(name):
             has_convolutions = True
             has_others = has_others or not is_rewritable(operation)
@@ -90,6 +98,7 @@ def facts(module: Any) -> ModuleFacts:
         needs_f64=needs_f64,
         has_products=has_products,
         has_rows=has_rows,
+        has_panels=has_panels,
         has_convolutions=has_convolutions,
         has_other_convolutions=has_others,
         has_square_convolutions=has_square,

@@ -101,9 +101,11 @@ def ask_target(options: Options) -> tuple[Target, ResolvedTarget]:
     return target, resolve(target, options.flags)
 
 
-def recipe_of(options: Options, target: Target, found: ModuleFacts) -> Recipe:
-    """Return the recipe of the options, its choices made for a module."""
-    return choose(make_recipe(options.recipe), target, found)
+def recipe_of(
+    options: Options, target: Target, found: ModuleFacts, cpu_features: str | None
+) -> Recipe:
+    """Return the recipe of the options, its choices made for a module and the CPUs of a target."""
+    return choose(make_recipe(options.recipe), target, found, cpu_features)
 
 
 def compiler_flags(

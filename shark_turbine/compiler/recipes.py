@@ -31,6 +31,8 @@ _LARGER_CONSTANTS = f"--iree-opt-const-expr-max-size-increase-threshold={2**25}"
 _VECTOR_SUMS = "--iree-llvmcpu-reassociate-fp-reductions"
 _WINOGRAD = "winograd"
 _OF_ROWS = "rows-in-pieces"
+# By what a CPU must have for it, the best first. Others, and other architectures, were not measured.
+_PANELS = {"panels-8x32": {"+avx512f"}, "panels-6x16": {"+avx2", "+fma"}}
 _OF_DEPTHWISE = ("padding-before-expansion", "depthwise-as-sums")
 
 
@@ -135,8 +137,12 @@ def make_recipe(given: str | Recipe) -> Recipe:
     return found
 
 
-def choose(recipe: Recipe, target: Target, facts: ModuleFacts) -> Recipe:
+def choose(
+    recipe: Recipe, target: Target, facts: ModuleFacts, cpu_features: str | None = None
+) -> Recipe:
     """Return a recipe with the options that suit a module on a target.
+
+    `cpu_features` are those that code for the target may use: `ResolvedTarget` has them.
 
     Packing weights pays where they are packed once: when they are stored in the module and never
     change. It costs more than it brings where they are arguments or mutable. Convolutions gain in
@@ -162,6 +168,8 @@ def choose(recipe: Recipe, target: Target, facts: ModuleFacts) -> Recipe:
             rewrites = (_WINOGRAD, *rewrites)
         if facts.has_rows:
             rewrites = (*rewrites, _OF_ROWS)
+    if facts.has_panels and (recipe.packs_external or not facts.external_weights):
+        rewrites = (*rewrites, *_panels(cpu_features))
     return replace(
         recipe,
         flags=tuple(flags),
@@ -177,6 +185,10 @@ def cautious(recipe: Recipe) -> list[Recipe]:
 
     It cannot tile some operands of dynamic sizes, and tiles of some shapes need too much stack.
     """
+    if any(name in _PANELS for name in recipe.rewrites):
+        others = tuple(name for name in recipe.rewrites if name not in _PANELS)
+        milder = replace(recipe, name=f"{recipe.name}, without panels", rewrites=others)
+        return [milder, *cautious(replace(milder, name=recipe.name))]
     untiled = tuple(flag for flag in recipe.flags if not flag.startswith(_TILE_BYTES))
     flags = tuple(flag for flag in untiled if flag not in (_PACKING, _LARGER_CONSTANTS))
     rewrites = tuple(name for name in recipe.rewrites if name != _WINOGRAD)
@@ -188,6 +200,12 @@ def cautious(recipe: Recipe) -> list[Recipe]:
         small = replace(recipe, name=f"{recipe.name}, small tiles", flags=(*untiled, _SMALL_TILES))
         milder = [small, *milder]
     return [*milder, plain] if recipe.rewrites else milder
+
+
+def _panels(cpu_features: str | None) -> tuple[str, ...]:
+    """Return the name of the rewrite with the panels that suit the registers of a CPU, if any do."""
+    has = set((cpu_features or "").split(","))
+    return tuple(name for name, needed in _PANELS.items() if needed <= has)[:1]
 
 
 def _device(target: Target, facts: ModuleFacts) -> str | None:

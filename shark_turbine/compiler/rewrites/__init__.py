@@ -2,7 +2,15 @@
 """Rewrites of torch operations in a module, before the compiler sees it: parts of a recipe, by name."""
 
 from .reading import OPERATORS as CONVOLUTIONS
-from .registry import REWRITES, Rewrite, gains_by_pieces, gains_by_winograd, is_rewritable, rewrite
+from .registry import (
+    REWRITES,
+    Rewrite,
+    gains_by_panels,
+    gains_by_pieces,
+    gains_by_winograd,
+    is_rewritable,
+    rewrite,
+)
 from .writer import Tensor, is_external, tensor
 
 __all__ = [
@@ -10,6 +18,7 @@ __all__ = [
     "REWRITES",
     "Rewrite",
     "Tensor",
+    "gains_by_panels",
     "gains_by_pieces",
     "gains_by_winograd",
     "is_external",

@@ -15,9 +15,12 @@ from shark_turbine.compiler.probing import walk
 
 from .convolutions import dense_as_products, depthwise_as_sums, narrow_as_products
 from .padding import pad_before_expansion
+from .panels import OPERATORS as PRODUCTS
+from .panels import in_panels, suits_panels
 from .reading import OPERATORS, is_readable
 from .rows import OPERATORS as LINEAR
 from .rows import row_in_pieces, suits_pieces
+from .tiled import Tile
 from .winograd import by_winograd, suits_winograd
 from .writer import Writer
 
@@ -40,6 +43,9 @@ REWRITES: dict[str, Rewrite] = {
     "narrow-as-products": Rewrite(OPERATORS, narrow_as_products),
     "convolutions-as-products": Rewrite(OPERATORS, dense_as_products),
     "rows-in-pieces": Rewrite(LINEAR, row_in_pieces),
+    # Sums in registers: 16 of 32 with AVX-512, 12 of 16 with AVX2.
+    "panels-8x32": Rewrite(PRODUCTS, in_panels(Tile(8, 32))),
+    "panels-6x16": Rewrite(PRODUCTS, in_panels(Tile(6, 16))),
 }
 
 
@@ -73,6 +79,11 @@ def gains_by_winograd(operation: Any) -> bool:
 def gains_by_pieces(operation: Any) -> bool:
     """Say whether the rewrite `rows-in-pieces` matches an operation."""
     return operation.name in LINEAR and suits_pieces(operation)
+
+
+def gains_by_panels(operation: Any) -> bool:
+    """Say whether the rewrites `panels-…` match an operation, but for the width of their tiles."""
+    return operation.name in PRODUCTS and suits_panels(operation)
 
 
 def _apply(rule: Rule, operation: Any) -> None:

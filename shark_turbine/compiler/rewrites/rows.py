@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .writer import Tensor, Writer, constant, is_stored, tensor
+from .writer import Tensor, Writer, is_none, is_stored, tensor
 
 OPERATORS = frozenset({"torch.aten.linear"})
 
@@ -62,12 +62,5 @@ def _read(operation: Any) -> tuple[Tensor, Tensor, Tensor | None, Tensor] | None
     is_small = 0 < depth * features <= _MOST_ELEMENTS
     if not is_row or not is_small or depth < _LEAST_DEPTH or depth % _PIECES:
         return None
-    is_known = bias is not None or _is_none(operation.operands[2])
+    is_known = bias is not None or is_none(operation.operands[2])
     return (row, weight, bias, result) if is_known and is_stored(weight.value) else None
-
-
-def _is_none(value: Any) -> bool:
-    try:
-        return constant(value) is None
-    except LookupError:
-        return False

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from shark_turbine import ir
+
+# Given a writer inside of an operation and the elements of its operands, returns the new element.
+Body = Callable[..., Any]
 
 # `!torch.vtensor<[1,?,224],f32>`
 _TENSOR = re.compile(r"!torch\.vtensor<\[(?P<sizes>[0-9?,]*)\],(?P<dtype>\w+)>")
@@ -55,6 +59,14 @@ def constant(value: Any) -> Any:
             return operation.attributes["value"].value
         case _:
             raise LookupError(str(value))
+
+
+def is_none(value: Any) -> bool:
+    """Say whether a value is the constant None."""
+    try:
+        return constant(value) is None
+    except LookupError:
+        return False
 
 
 def is_immutable(value: Any) -> bool:
@@ -108,8 +120,8 @@ def _kind(sizes: Sequence[int | None], dtype: str) -> str:
 class Writer:
     """Writes operations in front of one."""
 
-    def __init__(self, before: Any) -> None:
-        self._place = ir.InsertionPoint(before)
+    def __init__(self, before: Any, place: Any = None) -> None:
+        self._place = place or ir.InsertionPoint(before)
         self._location = before.location
         self._context = before.context
 
@@ -118,8 +130,13 @@ class Writer:
     ) -> Tensor:
         """Write an operation on tensors, numbers and lists of either, with one tensor as its result."""
         values = [self._value(operand) for operand in operands]
-        result = self._write(f"torch.aten.{operator}", _kind(sizes, like.dtype), values)
-        return Tensor(result, tuple(sizes), like.dtype)
+        return self.torch_tensor(f"torch.aten.{operator}", values, sizes, like.dtype)
+
+    def torch_tensor(
+        self, name: str, operands: Sequence[Any], sizes: Sequence[int | None], dtype: str
+    ) -> Tensor:
+        """Write an operation of any dialect that has one tensor of the dialect `torch` as its result."""
+        return Tensor(self.write(name, _kind(sizes, dtype), operands), tuple(sizes), dtype)
 
     def literal(self, values: Sequence[float], sizes: Sequence[int], dtype: str) -> Tensor:
         """Write numbers, in the order of rows, as a tensor."""
@@ -128,7 +145,7 @@ class Writer:
             f"dense<[{numbers}]> : tensor<{len(values)}x{dtype}>", self._context
         )
         kind = _kind([len(values)], dtype)
-        value = self._write("torch.vtensor.literal", kind, [], value=attribute)
+        value = self.write("torch.vtensor.literal", kind, [], value=attribute)
         flat = Tensor(value, (len(values),), dtype)
         return flat if len(sizes) == 1 else self.view(flat, sizes)
 
@@ -162,6 +179,16 @@ class Writer:
         """Write a tensor in another shape; one size may be unknown."""
         wanted = [-1 if size is None else size for size in sizes]
         return self.call("view", given, wanted, sizes=sizes, like=given)
+
+    def rows(self, given: Tensor) -> Tensor:
+        """Write a tensor as a matrix of its last dim."""
+        *leading, last = given.sizes
+        count = None if None in leading else math.prod(size or 0 for size in leading)
+        return self.view(given, [count, last])
+
+    def size(self, given: Tensor, dim: int) -> Any:
+        """Write the size of a dim, as the value of a number."""
+        return self.write("torch.aten.size.int", "!torch.int", [given.value, self._value(dim)])
 
     def permute(self, given: Tensor, order: Sequence[int]) -> Tensor:
         sizes = [given.sizes[dim] for dim in order]
@@ -197,24 +224,62 @@ class Writer:
         if isinstance(operand, list):
             kind = "vtensor" if isinstance(operand[0], Tensor) else "int"
             values = [self._value(item) for item in operand]
-            return self._write("torch.prim.ListConstruct", f"!torch.list<{kind}>", values)
+            return self.write("torch.prim.ListConstruct", f"!torch.list<{kind}>", values)
+        if isinstance(operand, ir.Value):
+            return operand
         if operand is None:
-            return self._write("torch.constant.none", "!torch.none", [])
+            return self.write("torch.constant.none", "!torch.none", [])
         if isinstance(operand, bool):
             attribute = ir.Attribute.parse(str(operand).lower(), self._context)
-            return self._write("torch.constant.bool", "!torch.bool", [], value=attribute)
+            return self.write("torch.constant.bool", "!torch.bool", [], value=attribute)
         if isinstance(operand, float):
             attribute = ir.Attribute.parse(f"{operand} : f64", self._context)
-            return self._write("torch.constant.float", "!torch.float", [], value=attribute)
+            return self.write("torch.constant.float", "!torch.float", [], value=attribute)
         attribute = ir.Attribute.parse(f"{operand} : i64", self._context)
-        return self._write("torch.constant.int", "!torch.int", [], value=attribute)
+        return self.write("torch.constant.int", "!torch.int", [], value=attribute)
 
-    def _write(self, name: str, kind: str, operands: Sequence[Any], **attributes: Any) -> Any:
-        return ir.Operation.create(
+    def write(
+        self,
+        name: str,
+        kind: str,
+        operands: Sequence[Any],
+        body: Body | None = None,
+        **attributes: Any,
+    ) -> Any:
+        """Write an operation with one result; return the value of that.
+
+        Args:
+            name: with its dialect.
+            kind: the type of the result.
+            operands: values.
+            body: for an operation on each element, what becomes of the elements of the operands: it
+                is given a writer inside, and their values, and returns the value of the new element.
+            attributes: by name; text is parsed.
+        """
+        parsed = {
+            key: ir.Attribute.parse(value, self._context) if isinstance(value, str) else value
+            for key, value in attributes.items()
+        }
+        operation = ir.Operation.create(
             name,
             results=[ir.Type.parse(kind, self._context)],
             operands=operands,
-            attributes=attributes,
+            attributes=parsed,
+            regions=0 if body is None else 1,
             loc=self._location,
             ip=self._place,
-        ).result
+        )
+        if body is not None:
+            kinds = [ir.Type(getattr(value.type, "element_type", value.type)) for value in operands]
+            block = operation.regions[0].blocks.append(
+                *kinds, arg_locs=[self._location] * len(kinds)
+            )
+            inside = Writer(operation, ir.InsertionPoint(block))
+            element = body(inside, *block.arguments)
+            ir.Operation.create(
+                "linalg.yield",
+                operands=[element],
+                loc=self._location,
+                ip=ir.InsertionPoint(block),
+            )
+        return operation.result

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Products of rows with a stored weight, in panels as wide as a few vector registers, on CPUs.
+
+The compiler keeps 16 x 16 sums in registers with AVX-512: seventeen reads for sixteen multiplications, so
+its loop waits for its reads wherever the operands are not in the first cache. With half the rows and
+twice the columns it takes ten. BLIS calls these pieces panels: F. Van Zee, R. van de Geijn, "BLIS: A
+Framework for Rapidly Instantiating BLAS Functionality", ACM TOMS 41(3), 2015.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .tiled import Tile, rows_times_panels
+from .writer import Tensor, Writer, constant, is_immutable, is_none, tensor
+
+_LINEAR, _ADDMM = "torch.aten.linear", "torch.aten.addmm"
+_TRANSPOSES = frozenset({"torch.aten.t", "torch.aten.numpy_T"})
+
+OPERATORS = frozenset({_LINEAR, _ADDMM, "torch.aten.mm", "torch.aten.matmul"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Product:
+    """Rows `[..., depth]`, a weight `[features, depth]` or `[depth, features]`, and what is added."""
+
+    rows: Tensor
+    weight: Tensor
+    features_first: bool
+    bias: Tensor | None
+    result: Tensor
+
+    @property
+    def features(self) -> int:
+        return self.weight.sizes[0 if self.features_first else 1] or 0
+
+
+def in_panels(tile: Tile) -> Callable[[Any, Writer], Any]:
+    """Return the rule that writes products with weights in panels of the tile's width."""
+
+    def rule(operation: Any, writer: Writer) -> Any:
+        found = _read(operation)
+        if found is None or found.features % tile.columns:
+            return None
+        rows = found.rows if len(found.rows.sizes) == 2 else writer.rows(found.rows)
+        product = rows_times_panels(writer, rows, found.weight, found.features_first, tile)
+        if found.bias is not None:
+            product = writer.add(product, writer.view(found.bias, product.sizes[1:]))
+        leading = [
+            writer.size(found.rows, dim) if size is None else size
+            for dim, size in enumerate(found.rows.sizes[:-1])
+        ]
+        return writer.call(
+            "view", product, [*leading, found.features], sizes=found.result.sizes, like=product
+        ).value
+
+    return rule
+
+
+def suits_panels(operation: Any) -> bool:
+    """Say whether `in_panels` matches one of `OPERATORS`, but for the width of its tile."""
+    return _read(operation) is not None
+
+
+def _read(operation: Any) -> _Product | None:
+    """Return several rows, or an unknown number of them, times an immutable weight; None of all else."""
+    operands = list(operation.operands)
+    bias = None
+    if operation.name == _ADDMM:
+        added, *operands, beta, alpha = operands
+        bias = tensor(added)
+        if bias is None or not (_is_one(beta) and _is_one(alpha)):
+            return None
+    elif operation.name == _LINEAR:
+        bias = tensor(operands[2])
+        if bias is None and not is_none(operands[2]):
+            return None
+    rows, result = tensor(operands[0]), tensor(operation.results[0])
+    weight, is_turned = _weight(operands[1])
+    if rows is None or weight is None or result is None or {rows.dtype, weight.dtype} != {"f32"}:
+        return None
+    features_first = is_turned != (operation.name == _LINEAR)
+    found = _Product(rows, weight, features_first, bias, result)
+    if len(rows.sizes) < 2 or len(result.sizes) != len(rows.sizes):
+        return None
+    if bias is not None and (bias.sizes != (found.features,) or bias.dtype != "f32"):
+        return None
+    depth, leading = rows.sizes[-1], rows.sizes[:-1]
+    if not depth or not found.features or 0 in leading:
+        return None
+    is_one_row = None not in leading and math.prod(size or 1 for size in leading) == 1
+    return None if is_one_row else found
+
+
+def _weight(value: Any) -> tuple[Tensor | None, bool]:
+    """Return the immutable matrix behind a value, and whether the value is its transpose."""
+    owner = value.owner
+    is_turned = getattr(owner, "name", None) in _TRANSPOSES or _swaps_dims(owner)
+    found = tensor(owner.operands[0] if is_turned else value)
+    if found is None or len(found.sizes) != 2 or None in found.sizes:
+        return None, False
+    return (found, is_turned) if is_immutable(found.value) else (None, False)
+
+
+def _swaps_dims(owner: Any) -> bool:
+    """Say whether an operation swaps the dims of a matrix."""
+    try:
+        match getattr(owner, "name", None):
+            case "torch.aten.transpose.int":
+                first, second = (constant(dim) % 2 for dim in list(owner.operands)[1:])
+                return first != second
+            case "torch.aten.permute":
+                return [dim % 2 for dim in constant(owner.operands[1])] == [1, 0]
+    except LookupError:
+        pass
+    return False
+
+
+def _is_one(value: Any) -> bool:
+    try:
+        return constant(value) == 1
+    except LookupError:
+        return False
