@@ -185,21 +185,25 @@ def cautious(recipe: Recipe) -> list[Recipe]:
 
     It cannot tile some operands of dynamic sizes, and tiles of some shapes need too much stack.
     """
-    if any(name in _PANELS for name in recipe.rewrites):
-        others = tuple(name for name in recipe.rewrites if name not in _PANELS)
-        milder = replace(recipe, name=f"{recipe.name}, without panels", rewrites=others)
-        return [milder, *cautious(replace(milder, name=recipe.name))]
     untiled = tuple(flag for flag in recipe.flags if not flag.startswith(_TILE_BYTES))
     flags = tuple(flag for flag in untiled if flag not in (_PACKING, _LARGER_CONSTANTS))
     rewrites = tuple(name for name in recipe.rewrites if name != _WINOGRAD)
-    unpacked = replace(recipe, name=f"{recipe.name}, unpacked", flags=flags, rewrites=rewrites)
-    im2col = () if _IM2COL in flags else (_IM2COL,)
-    plain = replace(unpacked, name=f"{recipe.name}, plain", flags=(*flags, *im2col), rewrites=())
-    milder = [] if flags == untiled else [unpacked]
+    milder = []
     if _PACKING in recipe.flags and _SMALL_TILES not in recipe.flags:
-        small = replace(recipe, name=f"{recipe.name}, small tiles", flags=(*untiled, _SMALL_TILES))
-        milder = [small, *milder]
+        milder.append(_named(recipe, "small tiles", (*untiled, _SMALL_TILES), recipe.rewrites))
+    if any(name in _PANELS for name in rewrites):
+        others = tuple(name for name in recipe.rewrites if name not in _PANELS)
+        given = milder[-1].flags if milder else recipe.flags
+        milder.append(_named(recipe, "without panels", given, others))
+    if flags != untiled:
+        milder.append(_named(recipe, "unpacked", flags, rewrites))
+    im2col = () if _IM2COL in flags else (_IM2COL,)
+    plain = _named(recipe, "plain", (*flags, *im2col), ())
     return [*milder, plain] if recipe.rewrites else milder
+
+
+def _named(recipe: Recipe, name: str, flags: tuple[str, ...], rewrites: tuple[str, ...]) -> Recipe:
+    return replace(recipe, name=f"{recipe.name}, {name}", flags=flags, rewrites=rewrites)
 
 
 def _panels(cpu_features: str | None) -> tuple[str, ...]:

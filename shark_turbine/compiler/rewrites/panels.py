@@ -19,6 +19,7 @@ from .writer import Tensor, Writer, constant, is_immutable, is_none, tensor
 
 _LINEAR, _ADDMM = "torch.aten.linear", "torch.aten.addmm"
 _TRANSPOSES = frozenset({"torch.aten.t", "torch.aten.numpy_T"})
+_SPLITS = frozenset(f"torch.aten.{name}" for name in ("view", "reshape", "unflatten.int", "_unsafe_view"))
 
 OPERATORS = frozenset({_LINEAR, _ADDMM, "torch.aten.mm", "torch.aten.matmul"})
 
@@ -43,10 +44,14 @@ def in_panels(tile: Tile) -> Callable[[Any, Writer], Any]:
 
     def rule(operation: Any, writer: Writer) -> Any:
         found = _read(operation)
-        if found is None or found.features % tile.columns:
+        if found is None:
+            return None
+        chosen = _unlike_heads(tile, operation.results[0])
+        # A single panel is a dim of size 1: the compiler takes it out, and the tiles with it.
+        if found.features % chosen.columns or found.features == chosen.columns:
             return None
         rows = found.rows if len(found.rows.sizes) == 2 else writer.rows(found.rows)
-        product = rows_times_panels(writer, rows, found.weight, found.features_first, tile)
+        product = rows_times_panels(writer, rows, found.weight, found.features_first, chosen)
         if found.bias is not None:
             product = writer.add(product, writer.view(found.bias, product.sizes[1:]))
         leading = [
@@ -58,6 +63,19 @@ def in_panels(tile: Tile) -> Callable[[Any, Writer], Any]:
         ).value
 
     return rule
+
+
+def _unlike_heads(tile: Tile, result: Any) -> Tile:
+    """Return a tile of another width where the result is split into heads of the width of this one.
+
+    Both reshapes would cancel out, and the permutation of the heads become part of the product: the
+    compiler forgets the tiles of an operation that it changes.
+    """
+    for use in result.uses:
+        parts = tensor(use.owner.results[0]) if use.owner.name in _SPLITS else None
+        if parts is not None and parts.sizes[-1] == tile.columns:
+            return Tile(tile.rows // 2, tile.columns * 2)
+    return tile
 
 
 def suits_panels(operation: Any) -> bool:
