@@ -81,16 +81,13 @@ def facts(module: Any) -> ModuleFacts:
             has_convolutions = True
             has_others = has_others or not is_rewritable(operation)
             has_square = has_square or gains_by_winograd(operation)
-        if name == "util.global" and "is_mutable" not in operation.attributes:
-            count = _elements(operation.attributes["type"])
-            if is_external(operation):
-                external += count
-                continue
-            constant_bytes += count * _width(operation.attributes["type"])
-            stored += count if count >= _LARGE else 0
-        elif name == "torch.vtensor.literal":
-            kind = operation.results[0].type
-            count = _elements(kind)
+        kind = _immutable(operation, name)
+        if kind is None:
+            continue
+        count = _elements(kind)
+        if is_external(operation):
+            external += count
+        else:
             constant_bytes += count * _width(kind)
             stored += count if count >= _LARGE else 0
     return ModuleFacts(
@@ -108,6 +105,15 @@ def facts(module: Any) -> ModuleFacts:
         constant_bytes=constant_bytes,
         saved_by_threads=saved,
     )
+
+
+def _immutable(operation: Any, name: str) -> Any:
+    """Return the type of the tensor that an operation declares for good; None of other operations."""
+    if name == "torch.vtensor.literal":
+        return operation.results[0].type
+    if name == "util.global" and "is_mutable" not in operation.attributes:
+        return operation.attributes["type"]
+    return None
 
 
 def _elements(kind: Any) -> int:

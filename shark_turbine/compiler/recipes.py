@@ -168,7 +168,9 @@ def choose(
             rewrites = (_WINOGRAD, *rewrites)
         if facts.has_rows:
             rewrites = (*rewrites, _OF_ROWS)
-    if facts.has_panels and (recipe.packs_external or not facts.external_weights):
+    if (facts.has_panels or _WINOGRAD in rewrites) and (
+        recipe.packs_external or not facts.external_weights
+    ):
         rewrites = (*rewrites, *_panels(cpu_features))
     return replace(
         recipe,

@@ -15,18 +15,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from .tiled import Tile, rows_times_panels
-from .writer import Tensor, Writer, constant, is_immutable, is_none, tensor
+from .writer import Tensor, Writer, constant, is_computed_once, is_immutable, is_none, tensor
 
-_LINEAR, _ADDMM = "torch.aten.linear", "torch.aten.addmm"
+_LINEAR, _ADDMM, _BMM = "torch.aten.linear", "torch.aten.addmm", "torch.aten.bmm"
 _TRANSPOSES = frozenset({"torch.aten.t", "torch.aten.numpy_T"})
-_SPLITS = frozenset(f"torch.aten.{name}" for name in ("view", "reshape", "unflatten.int", "_unsafe_view"))
+_SPLITS = frozenset(
+    f"torch.aten.{name}" for name in ("view", "reshape", "unflatten.int", "_unsafe_view")
+)
 
-OPERATORS = frozenset({_LINEAR, _ADDMM, "torch.aten.mm", "torch.aten.matmul"})
+OPERATORS = frozenset({_LINEAR, _ADDMM, _BMM, "torch.aten.mm", "torch.aten.matmul"})
 
 
 @dataclass(frozen=True, slots=True)
 class _Product:
-    """Rows `[..., depth]`, a weight `[features, depth]` or `[depth, features]`, and what is added."""
+    """Rows `[..., depth]`, a weight `[features, depth]` or `[depth, features]`, and what is added.
+
+    Both may have a batch in front.
+    """
 
     rows: Tensor
     weight: Tensor
@@ -36,7 +41,7 @@ class _Product:
 
     @property
     def features(self) -> int:
-        return self.weight.sizes[0 if self.features_first else 1] or 0
+        return self.weight.sizes[-2 if self.features_first else -1] or 0
 
 
 def in_panels(tile: Tile) -> Callable[[Any, Writer], Any]:
@@ -50,7 +55,8 @@ def in_panels(tile: Tile) -> Callable[[Any, Writer], Any]:
         # A single panel is a dim of size 1: the compiler takes it out, and the tiles with it.
         if found.features % chosen.columns or found.features == chosen.columns:
             return None
-        rows = found.rows if len(found.rows.sizes) == 2 else writer.rows(found.rows)
+        is_batch = len(found.weight.sizes) == 3
+        rows = found.rows if is_batch or len(found.rows.sizes) == 2 else writer.rows(found.rows)
         product = rows_times_panels(writer, rows, found.weight, found.features_first, chosen)
         if found.bias is not None:
             product = writer.add(product, writer.view(found.bias, product.sizes[1:]))
@@ -97,7 +103,7 @@ def _read(operation: Any) -> _Product | None:
         if bias is None and not is_none(operands[2]):
             return None
     rows, result = tensor(operands[0]), tensor(operation.results[0])
-    weight, is_turned = _weight(operands[1])
+    weight, is_turned = _batch(operands[1]) if operation.name == _BMM else _weight(operands[1])
     if rows is None or weight is None or result is None or {rows.dtype, weight.dtype} != {"f32"}:
         return None
     features_first = is_turned != (operation.name == _LINEAR)
@@ -121,6 +127,13 @@ def _weight(value: Any) -> tuple[Tensor | None, bool]:
     if found is None or len(found.sizes) != 2 or None in found.sizes:
         return None, False
     return (found, is_turned) if is_immutable(found.value) else (None, False)
+
+
+def _batch(value: Any) -> tuple[Tensor | None, bool]:
+    """Return a batch of matrices that are made of immutable ones, as the rewrite `winograd` does."""
+    found = tensor(value)
+    is_known = found is not None and None not in found.sizes and is_computed_once(value)
+    return (found if is_known else None), False
 
 
 def _swaps_dims(owner: Any) -> bool:

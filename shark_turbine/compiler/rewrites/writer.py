@@ -83,6 +83,21 @@ def is_immutable(value: Any) -> bool:
             return False
 
 
+def is_computed_once(value: Any, most: int = 32) -> bool:
+    """Say whether a value is immutable, or is made of such by at most so many operations on tensors."""
+    waiting, seen = [value], 0
+    while waiting:
+        value = waiting.pop()
+        name = getattr(value.owner, "name", "")
+        if is_immutable(value) or name.startswith("torch.constant."):
+            continue
+        seen += 1
+        if seen > most or not name.startswith(("torch.aten.", "torch.prim.ListConstruct")):
+            return False
+        waiting += value.owner.operands
+    return True
+
+
 def is_stored(value: Any) -> bool:
     """Say whether a value is immutable, and known when compiling: what is made of it is made then."""
     while getattr(value.owner, "name", None) == "torch_c.from_builtin_tensor":
