@@ -10,6 +10,7 @@ from typing import Any
 
 from .probing import operator_name, walk
 from .rewrites import (
+    gains_by_heads,
     gains_by_panels,
     gains_by_pieces,
     gains_by_winograd,
@@ -39,7 +40,8 @@ class ModuleFacts:
     `stored_weights` are elements of large immutable tensors in the module; `external_weights` of all
     that are attached when it is loaded. `constant_bytes` are those of all immutable tensors in the
     module. Convolutions are others where no rewrite can read them, and square where `winograd` suits them,
-    rows what `rows-in-pieces` suits, panels what `panels-…` suit.
+    rows what `rows-in-pieces` suits, panels and heads what `panels-…` and
+    `heads-…` suit.
     `saved_by_threads` are the microseconds that a second thread saves of a call, roughly; None of what is not
     known, as with dynamic sizes.
     """
@@ -49,6 +51,7 @@ class ModuleFacts:
     has_products: bool = False
     has_rows: bool = False
     has_panels: bool = False
+    has_heads: bool = False
     has_convolutions: bool = False
     has_other_convolutions: bool = False
     has_square_convolutions: bool = False
@@ -63,7 +66,7 @@ def facts(module: Any) -> ModuleFacts:
     """Look through a module once."""
     named = "sym_name" in module.operation.attributes
     needs_f64 = has_products = has_convolutions = has_others = has_square = is_dynamic = False
-    has_rows = has_panels = False
+    has_rows = has_panels = has_heads = False
     stored = external = constant_bytes = 0
     # Even a program without any product wakes the threads once.
     saved: float | None = -WAKING
@@ -77,6 +80,7 @@ def facts(module: Any) -> ModuleFacts:
         has_products = has_products or bool(_PRODUCTS.match(name))
         has_rows = has_rows or gains_by_pieces(operation)
         has_panels = has_panels or gains_by_panels(operation)
+        has_heads = has_heads or gains_by_heads(operation)
         if _CONVOLUTIONS.match(name):
             has_convolutions = True
             has_others = has_others or not is_rewritable(operation)
@@ -96,6 +100,7 @@ def facts(module: Any) -> ModuleFacts:
         has_products=has_products,
         has_rows=has_rows,
         has_panels=has_panels,
+        has_heads=has_heads,
         has_convolutions=has_convolutions,
         has_other_convolutions=has_others,
         has_square_convolutions=has_square,

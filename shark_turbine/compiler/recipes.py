@@ -31,8 +31,9 @@ _LARGER_CONSTANTS = f"--iree-opt-const-expr-max-size-increase-threshold={2**25}"
 _VECTOR_SUMS = "--iree-llvmcpu-reassociate-fp-reductions"
 _WINOGRAD = "winograd"
 _OF_ROWS = "rows-in-pieces"
-# By what a CPU must have for it, the best first. Others, and other architectures, were not measured.
-_PANELS = {"panels-8x32": {"+avx512f"}, "panels-6x16": {"+avx2", "+fma"}}
+# Tiles of our choice, by what a CPU must have for them, the best first: other CPUs were not measured.
+_TILES = {"8x32": {"+avx512f"}, "6x16": {"+avx2", "+fma"}}
+_OF_WEIGHTS, _OF_HEADS = "panels-", "heads-"
 _OF_DEPTHWISE = ("padding-before-expansion", "depthwise-as-sums")
 
 
@@ -168,10 +169,12 @@ def choose(
             rewrites = (_WINOGRAD, *rewrites)
         if facts.has_rows:
             rewrites = (*rewrites, _OF_ROWS)
-    if (facts.has_panels or _WINOGRAD in rewrites) and (
-        recipe.packs_external or not facts.external_weights
-    ):
-        rewrites = (*rewrites, *_panels(cpu_features))
+    of_weights = facts.has_panels or _WINOGRAD in rewrites
+    tile = _tile(cpu_features)
+    if tile and of_weights and (recipe.packs_external or not facts.external_weights):
+        rewrites = (*rewrites, _OF_WEIGHTS + tile)
+    if tile and facts.has_heads:
+        rewrites = (*rewrites, _OF_HEADS + tile)
     return replace(
         recipe,
         flags=tuple(flags),
@@ -193,10 +196,10 @@ def cautious(recipe: Recipe) -> list[Recipe]:
     milder = []
     if _PACKING in recipe.flags and _SMALL_TILES not in recipe.flags:
         milder.append(_named(recipe, "small tiles", (*untiled, _SMALL_TILES), recipe.rewrites))
-    if any(name in _PANELS for name in rewrites):
-        others = tuple(name for name in recipe.rewrites if name not in _PANELS)
+    others = tuple(n for n in recipe.rewrites if not n.startswith((_OF_WEIGHTS, _OF_HEADS)))
+    if others != recipe.rewrites:
         given = milder[-1].flags if milder else recipe.flags
-        milder.append(_named(recipe, "without panels", given, others))
+        milder.append(_named(recipe, "tiles of the compiler", given, others))
     if flags != untiled:
         milder.append(_named(recipe, "unpacked", flags, rewrites))
     im2col = () if _IM2COL in flags else (_IM2COL,)
@@ -208,10 +211,10 @@ def _named(recipe: Recipe, name: str, flags: tuple[str, ...], rewrites: tuple[st
     return replace(recipe, name=f"{recipe.name}, {name}", flags=flags, rewrites=rewrites)
 
 
-def _panels(cpu_features: str | None) -> tuple[str, ...]:
-    """Return the name of the rewrite with the panels that suit the registers of a CPU, if any do."""
+def _tile(cpu_features: str | None) -> str | None:
+    """Return the tile that suits the registers of a CPU, if any does."""
     has = set((cpu_features or "").split(","))
-    return tuple(name for name, needed in _PANELS.items() if needed <= has)[:1]
+    return next((tile for tile, needed in _TILES.items() if needed <= has), None)
 
 
 def _device(target: Target, facts: ModuleFacts) -> str | None:

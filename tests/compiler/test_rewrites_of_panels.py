@@ -173,10 +173,10 @@ def test_where_panels_do_not_compile_the_rest_of_the_recipe_is_kept() -> None:
     found = [(milder.name, milder.flags, milder.rewrites) for milder in cautious(given)]
     assert found == [
         ("given, small tiles", small, ("winograd", "panels-8x32")),
-        ("given, without panels", small, ("winograd",)),
+        ("given, tiles of the compiler", small, ("winograd",)),
         ("given, unpacked", (), ("panels-8x32",)),
         ("given, plain", (im2col,), ()),
     ]
     dynamic = compiler.Recipe("dynamic", (), ("panels-8x32",))
     names = [milder.name for milder in cautious(dynamic)]
-    assert names == ["dynamic, without panels", "dynamic, plain"]
+    assert names == ["dynamic, tiles of the compiler", "dynamic, plain"]

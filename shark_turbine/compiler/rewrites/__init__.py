@@ -5,6 +5,7 @@ from .reading import OPERATORS as CONVOLUTIONS
 from .registry import (
     REWRITES,
     Rewrite,
+    gains_by_heads,
     gains_by_panels,
     gains_by_pieces,
     gains_by_winograd,
@@ -18,6 +19,7 @@ __all__ = [
     "REWRITES",
     "Rewrite",
     "Tensor",
+    "gains_by_heads",
     "gains_by_panels",
     "gains_by_pieces",
     "gains_by_winograd",

@@ -14,6 +14,8 @@ from typing import Any
 from shark_turbine.compiler.probing import walk
 
 from .convolutions import dense_as_products, depthwise_as_sums, narrow_as_products
+from .heads import OPERATORS as OF_HEADS
+from .heads import heads_in_place, suits_heads
 from .padding import pad_before_expansion
 from .panels import OPERATORS as PRODUCTS
 from .panels import in_panels, suits_panels
@@ -46,6 +48,8 @@ REWRITES: dict[str, Rewrite] = {
     # Sums in registers: 16 of 32 with AVX-512, 12 of 16 with AVX2.
     "panels-8x32": Rewrite(PRODUCTS, in_panels(Tile(8, 32))),
     "panels-6x16": Rewrite(PRODUCTS, in_panels(Tile(6, 16))),
+    "heads-8x32": Rewrite(OF_HEADS, heads_in_place(Tile(8, 32))),
+    "heads-6x16": Rewrite(OF_HEADS, heads_in_place(Tile(6, 16))),
 }
 
 
@@ -84,6 +88,11 @@ def gains_by_pieces(operation: Any) -> bool:
 def gains_by_panels(operation: Any) -> bool:
     """Say whether the rewrites `panels-…` match an operation, but for the width of their tiles."""
     return operation.name in PRODUCTS and suits_panels(operation)
+
+
+def gains_by_heads(operation: Any) -> bool:
+    """Say whether the rewrites `heads-…` match an operation, but for the width of their tiles."""
+    return operation.name in OF_HEADS and suits_heads(operation)
 
 
 def _apply(rule: Rule, operation: Any) -> None:

@@ -6,7 +6,7 @@ IREE takes how an operation is cut from an attribute, `compilation_info`, where 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,46 +48,102 @@ def rows_times_panels(
     features = weight.sizes[-2 if features_first else -1]
     assert features is not None
     panels = features // tile.columns
-    sizes = (*batch, count, panels, tile.columns)
     packed = _pack(writer, weight, features_first, (*batch, panels, depth, tile.columns))
-    row_values = _builtin(writer, rows)
-    result = _kind(sizes, rows.dtype)
-    zero = writer.write("arith.constant", rows.dtype, [], value=f"0.0 : {rows.dtype}")
+    outer = "abc"[: len(batch)]
+    return _product(
+        writer,
+        (_builtin(writer, rows), f"{outer}mk"),
+        (packed, f"{outer}nkj"),
+        Tensor(None, (*batch, count, panels, tile.columns), rows.dtype),
+        f"{outer}mnj",
+        {"m": _rows_of_worker(count), "n": _PANELS, "j": 0},
+        tile,
+    )
+
+
+def rows_times_heads(writer: Writer, rows: Tensor, heads: Tensor, tile: Tile) -> Tensor:
+    """Write `[*batch, heads, rows, depth]` times `[*batch, depth, heads, width]`, which is read as it lies.
+
+    Any size may be unknown but the last one of `heads`, a multiple of the tile's columns.
+
+    Returns:
+        `[*batch, heads, rows, width]`.
+    """
+    outer = "abc"[: len(rows.sizes) - 3]
+    return _product(
+        writer,
+        (_builtin(writer, rows), f"{outer}hmk"),
+        (_builtin(writer, heads), f"{outer}khj"),
+        Tensor(None, (*rows.sizes[:-1], heads.sizes[-1]), rows.dtype),
+        f"{outer}hmj",
+        {"m": _rows_of_worker(rows.sizes[-2]), "j": 0},
+        tile,
+    )
+
+
+def _product(
+    writer: Writer,
+    left: tuple[Any, str],
+    right: tuple[Any, str],
+    result: Tensor,
+    loops: str,
+    of_worker: Mapping[str, int],
+    tile: Tile,
+) -> Tensor:
+    """Write a sum of products over the loop `k`.
+
+    Args:
+        writer: where.
+        left: a value, and for each of its dims the letter of the loop that runs over it.
+        right: the same.
+        result: sizes and dtype; unknown sizes are those of the left operand's dims.
+        loops: those of the result: `m` over rows, `j` over columns.
+        of_worker: how many turns of a loop a worker takes at once, where it is not one; 0 is all.
+        tile: what is kept in registers.
+    """
+    kind = _kind(result.sizes, result.dtype)
+    zero = writer.write("arith.constant", result.dtype, [], value=f"0.0 : {result.dtype}")
     unknown = []
-    if count is None:
-        place = writer.write("arith.constant", "index", [], value=f"{len(batch)} : index")
-        unknown = [writer.write("tensor.dim", "index", [row_values, place])]
-    empty = writer.write("tensor.empty", result, unknown)
+    for size, loop in zip(result.sizes, loops, strict=True):
+        if size is None:
+            place = f"{left[1].index(loop)} : index"
+            dim = writer.write("arith.constant", "index", [], value=place)
+            unknown.append(writer.write("tensor.dim", "index", [left[0], dim]))
+    empty = writer.write("tensor.empty", kind, unknown)
     zeros = writer.write(
-        "linalg.fill", result, [zero, empty],
+        "linalg.fill", kind, [zero, empty],
         body=lambda _, element, __: element, operandSegmentSizes="array<i32: 1, 1>",
     )  # fmt: skip
-    outer = [f"b{dim}" for dim in range(len(batch))]
+    rows = result.sizes[loops.index("m")]
+    of_registers = {"m": min(rows or tile.rows, tile.rows), "j": tile.columns}
     product = writer.write(
         "linalg.generic",
-        result,
-        [row_values, packed, zeros],
+        kind,
+        [left[0], right[0], zeros],
         body=_multiply_add,
         operandSegmentSizes="array<i32: 2, 1>",
-        indexing_maps=_maps([*outer, *"mnjk"], [*outer, *"mk"], [*outer, *"nkj"], [*outer, *"mnj"]),
-        iterator_types=_iterators(parallel=len(sizes)),
-        compilation_info=_compilation_info(len(batch), count, tile),
+        indexing_maps=_maps([*loops, "k"], left[1], right[1], loops),
+        iterator_types=_iterators(parallel=len(loops)),
+        compilation_info=_compilation_info(loops, of_worker, of_registers),
     )
-    return writer.torch_tensor("torch_c.from_builtin_tensor", [product], sizes, rows.dtype)
+    return writer.torch_tensor("torch_c.from_builtin_tensor", [product], result.sizes, result.dtype)
 
 
-def _compilation_info(batch: int, rows: int | None, tile: Tile) -> str:
-    """Return how the loops over rows, panels, columns and depth are cut: by workers, then by registers.
+def _rows_of_worker(rows: int | None) -> int:
+    return _USUAL_ROWS if rows is None else min(rows, _MOST_ROWS)
 
-    What does not fill a tile is peeled off into a loop of its own. Of the `batch` dims in front, each
-    takes one at a time.
+
+def _compilation_info(
+    loops: str, of_worker: Mapping[str, int], of_registers: Mapping[str, int]
+) -> str:
+    """Return how the loops over the result and the depth are cut: by workers, then by registers.
+
+    What does not fill a tile is peeled off into a loop of its own.
     """
-    of_worker = _USUAL_ROWS if rows is None else min(rows, _MOST_ROWS)
-    of_registers = tile.rows if rows is None else min(rows, tile.rows)
     levels = {
-        "distribution": [*[1] * batch, of_worker, _PANELS, 0, 0],
-        "vector_common_parallel": [*[1] * batch, of_registers, 1, tile.columns, 0],
-        "vector_reduction": [*[0] * batch, 0, 0, 0, 1],
+        "distribution": [*(of_worker.get(loop, 1) for loop in loops), 0],
+        "vector_common_parallel": [*(of_registers.get(loop, 1) for loop in loops), 0],
+        "vector_reduction": [*[0] * len(loops), 1],
     }
     config = ", ".join(f"{level} = {sizes}" for level, sizes in levels.items())
     return (
