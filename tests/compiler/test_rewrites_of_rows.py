@@ -81,6 +81,6 @@ def test_a_recurrent_layer() -> None:
     output = aot.export(layer, x)
     assert rewritten(output) == 12
     vmfb = output.compile()
-    assert vmfb.manifest["recipe"]["rewrites"] == [NAME]
+    assert NAME in vmfb.manifest["recipe"]["rewrites"]
     found, expected = runtime.load(vmfb).main(x), layer(x)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

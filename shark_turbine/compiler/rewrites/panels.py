@@ -138,16 +138,14 @@ def _batch(value: Any) -> tuple[Tensor | None, bool]:
 
 def _swaps_dims(owner: Any) -> bool:
     """Say whether an operation swaps the dims of a matrix."""
+    name = getattr(owner, "name", None)
     try:
-        match getattr(owner, "name", None):
-            case "torch.aten.transpose.int":
-                first, second = (constant(dim) % 2 for dim in list(owner.operands)[1:])
-                return first != second
-            case "torch.aten.permute":
-                return [dim % 2 for dim in constant(owner.operands[1])] == [1, 0]
+        if name == "torch.aten.transpose.int":
+            first, second = (constant(dim) % 2 for dim in list(owner.operands)[1:])
+            return first != second
+        return name == "torch.aten.permute" and constant(owner.operands[1]) in ([1, 0], [-1, -2])
     except LookupError:
-        pass
-    return False
+        return False
 
 
 def _is_one(value: Any) -> bool:
