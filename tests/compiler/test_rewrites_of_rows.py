@@ -80,6 +80,9 @@ def test_a_recurrent_layer() -> None:
     x = torch.randn(6, 32)
     output = aot.export(layer, x)
     assert rewritten(output) == 12
+    # The rows of the pieces, a row each, are no rows for panels; the input of all steps is.
+    both = str(rewrite(output.mlir_module, [NAME, "panels-8x32"]))
+    assert both.count("torch.aten.bmm") == 12
     vmfb = output.compile()
     assert NAME in vmfb.manifest["recipe"]["rewrites"]
     found, expected = runtime.load(vmfb).main(x), layer(x)
