@@ -102,9 +102,8 @@ def test_the_fastest_right_candidate_wins(output, model, arguments):
 def test_a_budget_ends_the_search_and_a_second_call_goes_on(output, arguments):
     """The budget is spent after the baseline, which has all the time that it needs."""
     vmfb = output.compile(tune=0.01)
-    assert vmfb.manifest["recipe"] == {
-        "name": "tuned, auto", "flags": [VECTORS], "rewrites": [], "device": "local-sync"
-    }  # fmt: skip
+    # Which rewrites `auto` asks for is the machine's: panels are for AVX-512 or AVX2.
+    assert vmfb.manifest["recipe"] == output.compile().manifest["recipe"] | {"name": "tuned, auto"}
     first = output.tune(candidates=[SYNC], recipe=ALL, budget=0.01, **QUICK)
     assert [trial.name for trial in first.trials] == ["all cores"]
     assert not first.is_complete
