@@ -16,6 +16,7 @@ from .rewrites import (
     gains_by_winograd,
     is_external,
     is_rewritable,
+    suits_channels_last,
 )
 from .work import WAKING, saved_by_threads
 
@@ -39,9 +40,9 @@ class ModuleFacts:
 
     `stored_weights` are elements of large immutable tensors in the module; `external_weights` of all
     that are attached when it is loaded. `constant_bytes` are those of all immutable tensors in the
-    module. Convolutions are others where no rewrite can read them, and square where `winograd` suits them,
-    rows what `rows-in-pieces` suits, panels and heads what `panels-…` and
-    `heads-…` suit.
+    module. Convolutions are others where no rewrite can read them, and square where `winograd` suits them;
+    a module suits `channels-last` where that matches all of them. Rows are what `rows-in-pieces` suits,
+    panels and heads what `panels-…` and `heads-…` suit.
     `saved_by_threads` are the microseconds that a second thread saves of a call, roughly; None of what is not
     known, as with dynamic sizes.
     """
@@ -55,6 +56,7 @@ class ModuleFacts:
     has_convolutions: bool = False
     has_other_convolutions: bool = False
     has_square_convolutions: bool = False
+    suits_channels_last: bool = False
     has_dynamic_sizes: bool = False
     stored_weights: int = 0
     external_weights: int = 0
@@ -65,7 +67,8 @@ class ModuleFacts:
 def facts(module: Any) -> ModuleFacts:
     """Look through a module once."""
     named = "sym_name" in module.operation.attributes
-    needs_f64 = has_products = has_convolutions = has_others = has_square = is_dynamic = False
+    needs_f64 = has_products = is_dynamic = False
+    convolutions = []
     has_rows = has_panels = has_heads = False
     stored = external = constant_bytes = 0
     # Even a program without any product wakes the threads once.
@@ -82,9 +85,7 @@ def facts(module: Any) -> ModuleFacts:
         has_panels = has_panels or gains_by_panels(operation)
         has_heads = has_heads or gains_by_heads(operation)
         if _CONVOLUTIONS.match(name):
-            has_convolutions = True
-            has_others = has_others or not is_rewritable(operation)
-            has_square = has_square or gains_by_winograd(operation)
+            convolutions.append(operation)
         kind = _immutable(operation, name)
         if kind is None:
             continue
@@ -101,9 +102,10 @@ def facts(module: Any) -> ModuleFacts:
         has_rows=has_rows,
         has_panels=has_panels,
         has_heads=has_heads,
-        has_convolutions=has_convolutions,
-        has_other_convolutions=has_others,
-        has_square_convolutions=has_square,
+        has_convolutions=bool(convolutions),
+        has_other_convolutions=not all(map(is_rewritable, convolutions)),
+        has_square_convolutions=any(map(gains_by_winograd, convolutions)),
+        suits_channels_last=bool(convolutions) and all(map(suits_channels_last, convolutions)),
         has_dynamic_sizes=is_dynamic,
         stored_weights=stored,
         external_weights=external,

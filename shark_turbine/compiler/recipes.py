@@ -35,6 +35,7 @@ _OF_ROWS = "rows-in-pieces"
 _TILES = {"8x32": {"+avx512f"}, "6x16": {"+avx2", "+fma"}}
 _OF_WEIGHTS, _OF_HEADS = "panels-", "heads-"
 _OF_DEPTHWISE = ("padding-before-expansion", "depthwise-as-sums")
+_LAST, _NARROW = "channels-last", (*_OF_DEPTHWISE, "narrow-as-products")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +154,18 @@ def choose(
         return recipe
     flags = [*recipe.flags, _VECTOR_SUMS]
     has_weights = facts.stored_weights or (recipe.packs_external and facts.external_weights)
+    # What is made of weights is made once.
+    are_at_hand = recipe.packs_external or not facts.external_weights
+    tile = _tile(cpu_features)
     rewrites: tuple[str, ...] = ()
     if facts.has_other_convolutions:
         # An option for the whole module: the compiler's own code for the others would go as well.
         flags += [_IM2COL]
         rewrites = (*_OF_DEPTHWISE, "convolutions-as-products")
+    elif facts.suits_channels_last and tile and are_at_hand:
+        rewrites = (_LAST,)
     elif facts.has_convolutions:
-        rewrites = (*_OF_DEPTHWISE, "narrow-as-products")
+        rewrites = _NARROW
     gains = facts.has_convolutions or (facts.has_products and has_weights)
     # With a dynamic batch IREE 3.13 packs some operands wrongly: a ViT then gives other numbers.
     if gains and not facts.has_dynamic_sizes:
@@ -169,9 +175,8 @@ def choose(
             rewrites = (_WINOGRAD, *rewrites)
         if facts.has_rows:
             rewrites = (*rewrites, _OF_ROWS)
-    of_weights = facts.has_panels or _WINOGRAD in rewrites
-    tile = _tile(cpu_features)
-    if tile and of_weights and (recipe.packs_external or not facts.external_weights):
+    of_weights = facts.has_panels or _WINOGRAD in rewrites or _LAST in rewrites
+    if tile and of_weights and are_at_hand:
         rewrites = (*rewrites, _OF_WEIGHTS + tile)
     if tile and facts.has_heads:
         rewrites = (*rewrites, _OF_HEADS + tile)
@@ -192,16 +197,21 @@ def cautious(recipe: Recipe) -> list[Recipe]:
     """
     untiled = tuple(flag for flag in recipe.flags if not flag.startswith(_TILE_BYTES))
     flags = tuple(flag for flag in untiled if flag not in (_PACKING, _LARGER_CONSTANTS))
-    rewrites = tuple(name for name in recipe.rewrites if name != _WINOGRAD)
     milder = []
     if _PACKING in recipe.flags and _SMALL_TILES not in recipe.flags:
         milder.append(_named(recipe, "small tiles", (*untiled, _SMALL_TILES), recipe.rewrites))
-    others = tuple(n for n in recipe.rewrites if not n.startswith((_OF_WEIGHTS, _OF_HEADS)))
+    others = tuple(
+        form
+        for name in recipe.rewrites
+        if not name.startswith((_OF_WEIGHTS, _OF_HEADS))
+        for form in (_NARROW if name == _LAST else (name,))
+    )
     if others != recipe.rewrites:
         given = milder[-1].flags if milder else recipe.flags
         milder.append(_named(recipe, "tiles of the compiler", given, others))
     if flags != untiled:
-        milder.append(_named(recipe, "unpacked", flags, rewrites))
+        direct = tuple(name for name in others if name != _WINOGRAD)
+        milder.append(_named(recipe, "unpacked", flags, direct))
     im2col = () if _IM2COL in flags else (_IM2COL,)
     plain = _named(recipe, "plain", (*flags, *im2col), ())
     return [*milder, plain] if recipe.rewrites else milder

@@ -11,6 +11,7 @@ from .registry import (
     gains_by_winograd,
     is_rewritable,
     rewrite,
+    suits_channels_last,
 )
 from .writer import Tensor, is_external, tensor
 
@@ -26,5 +27,6 @@ __all__ = [
     "is_external",
     "is_rewritable",
     "rewrite",
+    "suits_channels_last",
     "tensor",
 ]

@@ -36,7 +36,7 @@ def dense_as_products(operation: Any, writer: Writer) -> Any:
     found = read(operation)
     if found is None or not fits_product(found):
         return None
-    if _is_by_patches(found):
+    if is_by_patches(found):
         found = _by_points(found, writer)
     return as_product(found, taps_of(found, phases_of(found, writer), writer), writer).value
 
@@ -71,7 +71,7 @@ def fits_product(found: Convolution) -> bool:
     """Say whether the taps of a convolution that is not depthwise are few and small."""
     count = 1 if found.batch is None else found.batch
     elements = found.taps * found.channels * math.prod(found.out) * count
-    is_short = _is_by_patches(found) or found.taps <= _MOST_TAPS["products"]
+    is_short = is_by_patches(found) or found.taps <= _MOST_TAPS["products"]
     return is_short and elements <= _MOST_ELEMENTS and not _is_depthwise(found)
 
 
@@ -87,7 +87,7 @@ def _is_depthwise(found: Convolution) -> bool:
     return found.groups == found.channels == found.features and found.groups > 1
 
 
-def _is_by_patches(found: Convolution) -> bool:
+def is_by_patches(found: Convolution) -> bool:
     """Say whether each point of the image is read once, by one of several places of the kernel."""
     return found.taps > 1 and found.kernel == found.stride and set(found.dilation) == {1}
 
@@ -217,13 +217,20 @@ def phases_of(found: Convolution, writer: Writer) -> Tensor:
 
 def padded_sizes(found: Convolution) -> list[int]:
     """Return the sizes of the image with its padding: multiples of the strides that hold every tap."""
-    needed = [
+    return [
+        -(-size // stride) * stride
+        for size, stride in zip(needed_sizes(found), found.stride, strict=True)
+    ]
+
+
+def needed_sizes(found: Convolution) -> list[int]:
+    """Return the sizes of the part of the image, with its padding, that is read."""
+    return [
         (out - 1) * stride + step * (kernel - 1) + 1
         for out, stride, step, kernel in zip(
             found.out, found.stride, found.dilation, found.kernel, strict=True
         )
     ]
-    return [-(-size // stride) * stride for size, stride in zip(needed, found.stride, strict=True)]
 
 
 def is_strided(found: Convolution) -> bool:

@@ -25,19 +25,10 @@ from .convolutions import (
     phases_of,
     taps_of,
 )
+from .elementwise import ELEMENTWISE
 from .reading import OPERATORS, Convolution, read
 from .writer import Tensor, Writer, tensor
 
-# Operations that compute each element from those at its place.
-_ELEMENTWISE = frozenset(
-    f"torch.aten.{name}"
-    for name in (
-        "add.Scalar", "add.Tensor", "clamp", "clamp_max", "clamp_min", "div.Scalar", "div.Tensor",
-        "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "isnan", "leaky_relu", "maximum",
-        "minimum", "mul.Scalar", "mul.Tensor", "neg", "relu", "relu6", "sigmoid", "silu", "sub.Scalar",
-        "sub.Tensor", "tanh", "where.ScalarOther", "where.ScalarSelf", "where.self",
-    )
-)  # fmt: skip
 # More operations between two convolutions are no activation.
 _MOST_BETWEEN = 16
 # Products of this depth, of each point that the mask hides, are worth the padding of one point.
@@ -133,7 +124,7 @@ def _collect(value: Any, found: Convolution, order: list[Any]) -> bool:
     if name in OPERATORS:
         order.append(operation)
         return len(order) == 1
-    if name not in _ELEMENTWISE or len(order) > _MOST_BETWEEN:
+    if name not in ELEMENTWISE or len(order) > _MOST_BETWEEN:
         return False
     for operand in operation.operands:
         given = tensor(operand)

@@ -14,14 +14,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .tiled import Tile, rows_times_panels
-from .writer import Tensor, Writer, constant, is_computed_once, is_immutable, is_none, tensor
+from .tiled import Tile, panels_of, rows_times_panels
+from .writer import Tensor, Writer, constant, is_computed_once, is_none, tensor
 
 _LINEAR, _ADDMM, _BMM = "torch.aten.linear", "torch.aten.addmm", "torch.aten.bmm"
 _TRANSPOSES = frozenset({"torch.aten.t", "torch.aten.numpy_T"})
 _SPLITS = frozenset(
     f"torch.aten.{name}" for name in ("view", "reshape", "unflatten.int", "_unsafe_view")
 )
+
+# Of the columns that are multiplied, in panels of the wide tile.
+_MOST_EMPTY = 1 / 16
 
 OPERATORS = frozenset({_LINEAR, _ADDMM, _BMM, "torch.aten.mm", "torch.aten.matmul"})
 
@@ -44,22 +47,29 @@ class _Product:
         return self.weight.sizes[-2 if self.features_first else -1] or 0
 
 
-def in_panels(tile: Tile) -> Callable[[Any, Writer], Any]:
-    """Return the rule that writes products with weights in panels of the tile's width."""
+def in_panels(wide: Tile, narrow: Tile) -> Callable[[Any, Writer], Any]:
+    """Return the rule that writes products with weights in panels of a tile's width.
+
+    The narrow tile is for weights of which a wide one would leave much of the last panel empty.
+    """
 
     def rule(operation: Any, writer: Writer) -> Any:
         found = _read(operation)
-        if found is None:
+        tile = None if found is None else _suited(found.features, wide, narrow)
+        if found is None or tile is None:
             return None
-        chosen = _unlike_heads(tile, operation.results[0])
-        # A single panel is a dim of size 1: the compiler takes it out, and the tiles with it.
-        if found.features % chosen.columns or found.features == chosen.columns:
-            return None
+        if tile == wide:
+            tile = _unlike_heads(wide, operation.results[0])
         is_batch = len(found.weight.sizes) == 3
         rows = found.rows if is_batch or len(found.rows.sizes) == 2 else writer.rows(found.rows)
-        product = rows_times_panels(writer, rows, found.weight, found.features_first, chosen)
+        product = rows_times_panels(writer, rows, found.weight, found.features_first, tile)
+        empty = _padded(found.features, tile) - found.features
         if found.bias is not None:
-            product = writer.add(product, writer.view(found.bias, product.sizes[1:]))
+            bias = writer.pad(found.bias, 0, empty)
+            product = writer.add(product, writer.view(bias, product.sizes[1:]))
+        if empty:
+            flat = writer.view(product, [*product.sizes[:-2], found.features + empty])
+            product = writer.part(flat, len(flat.sizes) - 1, 0, found.features)
         leading = [
             writer.size(found.rows, dim) if size is None else size
             for dim, size in enumerate(found.rows.sizes[:-1])
@@ -69,6 +79,17 @@ def in_panels(tile: Tile) -> Callable[[Any, Writer], Any]:
         ).value
 
     return rule
+
+
+def _suited(features: int, wide: Tile, narrow: Tile) -> Tile | None:
+    """Return the tile for so many features; None where most of either would be empty."""
+    if _padded(features, wide) <= features * (1 + _MOST_EMPTY):
+        return wide
+    return narrow if _padded(features, narrow) <= 2 * features else None
+
+
+def _padded(features: int, tile: Tile) -> int:
+    return panels_of(features, tile) * tile.columns
 
 
 def _unlike_heads(tile: Tile, result: Any) -> Tile:
@@ -113,6 +134,9 @@ def _read(operation: Any) -> _Product | None:
         return None
     if bias is not None and (bias.sizes != (found.features,) or bias.dtype != "f32"):
         return None
+    # What is made of constants alone is made when compiling.
+    if is_computed_once(rows.value):
+        return None
     depth, leading = rows.sizes[-1], rows.sizes[:-1]
     if not depth or not found.features or 0 in leading:
         return None
@@ -123,13 +147,13 @@ def _read(operation: Any) -> _Product | None:
 
 
 def _weight(value: Any) -> tuple[Tensor | None, bool]:
-    """Return the immutable matrix behind a value, and whether the value is its transpose."""
+    """Return the matrix behind a value, made of immutable ones, and whether the value is its transpose."""
     owner = value.owner
     is_turned = getattr(owner, "name", None) in _TRANSPOSES or _swaps_dims(owner)
     found = tensor(owner.operands[0] if is_turned else value)
     if found is None or len(found.sizes) != 2 or None in found.sizes:
         return None, False
-    return (found, is_turned) if is_immutable(found.value) else (None, False)
+    return (found, is_turned) if is_computed_once(found.value) else (None, False)
 
 
 def _batch(value: Any) -> tuple[Tensor | None, bool]:

@@ -13,6 +13,8 @@ from typing import Any
 
 from shark_turbine.compiler.probing import walk
 
+from .channels_last import OPERATORS as OF_IMAGES
+from .channels_last import is_channels_last, rewrite_channels_last
 from .convolutions import dense_as_products, depthwise_as_sums, narrow_as_products
 from .heads import OPERATORS as OF_HEADS
 from .heads import heads_in_place, suits_heads
@@ -42,12 +44,13 @@ REWRITES: dict[str, Rewrite] = {
     "padding-before-expansion": Rewrite(OPERATORS, pad_before_expansion),
     "depthwise-as-sums": Rewrite(OPERATORS, depthwise_as_sums),
     "winograd": Rewrite(OPERATORS, by_winograd),
+    "channels-last": Rewrite(OF_IMAGES, rewrite_channels_last),
     "narrow-as-products": Rewrite(OPERATORS, narrow_as_products),
     "convolutions-as-products": Rewrite(OPERATORS, dense_as_products),
     "rows-in-pieces": Rewrite(LINEAR, row_in_pieces),
     # Sums in registers: 16 of 32 with AVX-512, 12 of 16 with AVX2.
-    "panels-8x32": Rewrite(PRODUCTS, in_panels(Tile(8, 32))),
-    "panels-6x16": Rewrite(PRODUCTS, in_panels(Tile(6, 16))),
+    "panels-8x32": Rewrite(PRODUCTS, in_panels(Tile(8, 32), Tile(8, 16))),
+    "panels-6x16": Rewrite(PRODUCTS, in_panels(Tile(6, 16), Tile(12, 8))),
     "heads-8x32": Rewrite(OF_HEADS, heads_in_place(Tile(8, 32))),
     "heads-6x16": Rewrite(OF_HEADS, heads_in_place(Tile(6, 16))),
 }
@@ -78,6 +81,11 @@ def is_rewritable(operation: Any) -> bool:
 def gains_by_winograd(operation: Any) -> bool:
     """Say whether the rewrite `winograd` matches an operation."""
     return operation.name in OPERATORS and suits_winograd(operation)
+
+
+def suits_channels_last(operation: Any) -> bool:
+    """Say whether the rewrite `channels-last` matches a convolution."""
+    return operation.name in OPERATORS and is_channels_last(operation)
 
 
 def gains_by_pieces(operation: Any) -> bool:

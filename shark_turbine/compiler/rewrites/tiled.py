@@ -6,10 +6,11 @@ IREE takes how an operation is cut from an attribute, `compilation_info`, where 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .linalg import builtin, empty, filled, from_builtin, iterators, kind, maps, multiply_add
 from .writer import Tensor, Writer
 
 # Rows that a worker takes at once: as many as the second cache has room for beside a few panels. Where
@@ -26,6 +27,14 @@ class Tile:
     columns: int
 
 
+def panels_of(features: int, tile: Tile) -> int:
+    """Return how many panels hold so many features.
+
+    Two at least: the compiler takes dims of size 1 out of an operation, and its tiles with them.
+    """
+    return max(2, -(-features // tile.columns))
+
+
 def rows_times_panels(
     writer: Writer, rows: Tensor, weight: Tensor, features_first: bool, tile: Tile
 ) -> Tensor:
@@ -39,20 +48,22 @@ def rows_times_panels(
         rows: only their number may be unknown.
         weight: `[*batch, features, depth]`, or `[*batch, depth, features]`.
         features_first: which of them.
-        tile: what is kept in registers; the features are a multiple of its columns.
+        tile: what is kept in registers.
 
     Returns:
-        `[*batch, rows, features / columns, columns]`.
+        `[*batch, rows, panels, columns]`, zero in columns behind the features.
     """
     *batch, count, depth = rows.sizes
-    features = weight.sizes[-2 if features_first else -1]
+    dim = len(weight.sizes) - (2 if features_first else 1)
+    features = weight.sizes[dim]
     assert features is not None
-    panels = features // tile.columns
+    panels = panels_of(features, tile)
+    weight = writer.pad(weight, dim, panels * tile.columns - features)
     packed = _pack(writer, weight, features_first, (*batch, panels, depth, tile.columns))
     outer = "abc"[: len(batch)]
     return _product(
         writer,
-        (_builtin(writer, rows), f"{outer}mk"),
+        (builtin(writer, rows), f"{outer}mk"),
         (packed, f"{outer}nkj"),
         Tensor(None, (*batch, count, panels, tile.columns), rows.dtype),
         f"{outer}mnj",
@@ -72,8 +83,8 @@ def rows_times_heads(writer: Writer, rows: Tensor, heads: Tensor, tile: Tile) ->
     outer = "abc"[: len(rows.sizes) - 3]
     return _product(
         writer,
-        (_builtin(writer, rows), f"{outer}hmk"),
-        (_builtin(writer, heads), f"{outer}khj"),
+        (builtin(writer, rows), f"{outer}hmk"),
+        (builtin(writer, heads), f"{outer}khj"),
         Tensor(None, (*rows.sizes[:-1], heads.sizes[-1]), rows.dtype),
         f"{outer}hmj",
         {"m": _rows_of_worker(rows.sizes[-2]), "j": 0},
@@ -101,32 +112,24 @@ def _product(
         of_worker: how many turns of a loop a worker takes at once, where it is not one; 0 is all.
         tile: what is kept in registers.
     """
-    kind = _kind(result.sizes, result.dtype)
-    zero = writer.write("arith.constant", result.dtype, [], value=f"0.0 : {result.dtype}")
-    unknown = []
-    for size, loop in zip(result.sizes, loops, strict=True):
-        if size is None:
-            place = f"{left[1].index(loop)} : index"
-            dim = writer.write("arith.constant", "index", [], value=place)
-            unknown.append(writer.write("tensor.dim", "index", [left[0], dim]))
-    empty = writer.write("tensor.empty", kind, unknown)
-    zeros = writer.write(
-        "linalg.fill", kind, [zero, empty],
-        body=lambda _, element, __: element, operandSegmentSizes="array<i32: 1, 1>",
-    )  # fmt: skip
+    unknown = [
+        (left[0], left[1].index(loop))
+        for size, loop in zip(result.sizes, loops, strict=True)
+        if size is None
+    ]
     rows = result.sizes[loops.index("m")]
     of_registers = {"m": min(rows or tile.rows, tile.rows), "j": tile.columns}
     product = writer.write(
         "linalg.generic",
-        kind,
-        [left[0], right[0], zeros],
-        body=_multiply_add,
+        kind(result.sizes, result.dtype),
+        [left[0], right[0], filled(writer, result, unknown)],
+        body=multiply_add,
         operandSegmentSizes="array<i32: 2, 1>",
-        indexing_maps=_maps([*loops, "k"], left[1], right[1], loops),
-        iterator_types=_iterators(parallel=len(loops)),
+        indexing_maps=maps([*loops, "k"], left[1], right[1], loops),
+        iterator_types=iterators(len(loops), 1),
         compilation_info=_compilation_info(loops, of_worker, of_registers),
     )
-    return writer.torch_tensor("torch_c.from_builtin_tensor", [product], result.sizes, result.dtype)
+    return from_builtin(writer, product, result.sizes, result.dtype)
 
 
 def _rows_of_worker(rows: int | None) -> int:
@@ -157,41 +160,15 @@ def _compilation_info(
 def _pack(
     writer: Writer, matrix: Tensor, features_first: bool, sizes: tuple[int | None, ...]
 ) -> Any:
-    kind = _kind(sizes, matrix.dtype)
+    shape = kind(sizes, matrix.dtype)
     last = len(matrix.sizes) - 1
     order = [*range(last - 1), *((last - 1, last) if features_first else (last, last - 1))]
     return writer.write(
         "linalg.pack",
-        kind,
-        [_builtin(writer, matrix), writer.write("tensor.empty", kind, [])],
+        shape,
+        [builtin(writer, matrix), empty(writer, Tensor(None, sizes, matrix.dtype))],
         inner_dims_pos=f"array<i64: {order[-2]}>",
         static_inner_tiles=f"array<i64: {sizes[-1]}>",
         outer_dims_perm=f"array<i64: {', '.join(map(str, order))}>",
         operandSegmentSizes="array<i32: 1, 1, 0, 0>",
     )
-
-
-def _multiply_add(inside: Writer, left: Any, right: Any, total: Any) -> Any:
-    kind = str(total.type)
-    return inside.write(
-        "arith.addf", kind, [total, inside.write("arith.mulf", kind, [left, right])]
-    )
-
-
-def _builtin(writer: Writer, given: Tensor) -> Any:
-    kind = _kind(given.sizes, given.dtype)
-    return writer.write("torch_c.to_builtin_tensor", kind, [given.value])
-
-
-def _kind(sizes: Sequence[int | None], dtype: str) -> str:
-    return f"tensor<{'x'.join('?' if size is None else str(size) for size in sizes)}x{dtype}>"
-
-
-def _maps(loops: Sequence[str], *accesses: Sequence[str]) -> str:
-    maps = [f"affine_map<({', '.join(loops)}) -> ({', '.join(each)})>" for each in accesses]
-    return f"[{', '.join(maps)}]"
-
-
-def _iterators(parallel: int) -> str:
-    kinds = [*["parallel"] * parallel, "reduction"]
-    return f"[{', '.join(f'#linalg.iterator_type<{kind}>' for kind in kinds)}]"

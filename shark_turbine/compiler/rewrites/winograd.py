@@ -70,10 +70,10 @@ def _results(found: Convolution, start: int, count: int, kernels: Tensor, writer
         for down in (0, 1)
     ]
     sizes = [count, 2 * tall, 2 * wide, found.features]
-    result = writer.permute(writer.view(writer.stack(rows, 2), sizes), [0, 3, 1, 2])
+    result = writer.view(writer.stack(rows, 2), sizes)
     for dim, size in enumerate(found.out):
-        result = writer.part(result, 2 + dim, 0, size)
-    return result
+        result = writer.part(result, 1 + dim, 0, size)
+    return writer.permute(result, [0, 3, 1, 2])
 
 
 def suits_winograd(operation: Any) -> bool:
@@ -108,7 +108,7 @@ def _tiles(found: Convolution) -> tuple[int, int]:
 
 def _points(found: Convolution, start: int, count: int, writer: Writer) -> Tensor:
     """Return padded images as `[2, 2, count, rows, columns, channels]`: their phases apart."""
-    images = writer.permute(writer.part(found.image, 0, start, count), [0, 2, 3, 1])
+    images = writer.part(writer.permute(found.image, [0, 2, 3, 1]), 0, start, count)
     counts = [tiles + 1 for tiles in _tiles(found)]
     padding = [0, 0]
     for dim in (1, 0):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -214,14 +215,26 @@ class Writer:
         sizes = [*given.sizes[:dim], *given.sizes[dim + 1 :]]
         return self.call("select.int", given, dim, index, sizes=sizes, like=given)
 
-    def part(self, given: Tensor, dim: int, start: int, length: int) -> Tensor:
-        """Write the part of a tensor that begins at an index; the tensor itself where that is all."""
+    def part(self, given: Tensor, dim: int, start: int, length: int, step: int = 1) -> Tensor:
+        """Write so many parts of a tensor from an index on; the tensor itself where that is all."""
         if start == 0 and given.sizes[dim] == length:
             return given
         sizes = [*given.sizes[:dim], length, *given.sizes[dim + 1 :]]
-        return self.call(
-            "slice.Tensor", given, dim, start, start + length, 1, sizes=sizes, like=given
-        )
+        end = start + (length - 1) * step + 1
+        return self.call("slice.Tensor", given, dim, start, end, step, sizes=sizes, like=given)
+
+    def pad(self, given: Tensor, dim: int, behind: int) -> Tensor:
+        """Write a tensor with so many zeros behind its elements along a dim."""
+        if not behind:
+            return given
+        size = given.sizes[dim]
+        sizes = [
+            *given.sizes[:dim],
+            None if size is None else size + behind,
+            *given.sizes[dim + 1 :],
+        ]
+        edges = [0, 0] * (len(sizes) - 1 - dim) + [0, behind]
+        return self.call("constant_pad_nd", given, edges, 0.0, sizes=sizes, like=given)
 
     def stack(self, parts: Sequence[Tensor], dim: int) -> Tensor:
         """Write tensors of one shape along a new dim."""
@@ -248,7 +261,9 @@ class Writer:
             attribute = ir.Attribute.parse(str(operand).lower(), self._context)
             return self.write("torch.constant.bool", "!torch.bool", [], value=attribute)
         if isinstance(operand, float):
-            attribute = ir.Attribute.parse(f"{operand} : f64", self._context)
+            # By its bits: infinities have no other form.
+            bits = struct.pack(">d", operand).hex()
+            attribute = ir.Attribute.parse(f"0x{bits} : f64", self._context)
             return self.write("torch.constant.float", "!torch.float", [], value=attribute)
         attribute = ir.Attribute.parse(f"{operand} : i64", self._context)
         return self.write("torch.constant.int", "!torch.int", [], value=attribute)

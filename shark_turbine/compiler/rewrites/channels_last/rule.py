@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What the rewrite `channels-last` does with each operation, in their order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shark_turbine.compiler.rewrites.reading import OPERATORS as CONVOLUTIONS
+from shark_turbine.compiler.rewrites.writer import Writer
+
+from .convolutions import convolution
+from .moves import MOVES
+from .pools import POOLS, pool
+
+_RULES = {**dict.fromkeys(CONVOLUTIONS, convolution), **dict.fromkeys(POOLS, pool), **MOVES}
+
+OPERATORS = frozenset(_RULES)
+
+
+def rewrite_channels_last(operation: Any, writer: Writer) -> Any:
+    """Write an operation on images with their channels last; None of what has none to do with them."""
+    try:
+        return _RULES[operation.name](operation, writer)
+    except LookupError:  # An option is not a constant.
+        return None
