@@ -210,7 +210,7 @@ def cautious(recipe: Recipe) -> list[Recipe]:
         given = milder[-1].flags if milder else recipe.flags
         milder.append(_named(recipe, "tiles of the compiler", given, others))
     if flags != untiled:
-        direct = tuple(name for name in others if name != _WINOGRAD)
+        direct = tuple(name for name in recipe.rewrites if name != _WINOGRAD)
         milder.append(_named(recipe, "unpacked", flags, direct))
     im2col = () if _IM2COL in flags else (_IM2COL,)
     plain = _named(recipe, "plain", (*flags, *im2col), ())

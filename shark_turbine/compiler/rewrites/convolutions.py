@@ -72,7 +72,7 @@ def fits_product(found: Convolution) -> bool:
     count = 1 if found.batch is None else found.batch
     elements = found.taps * found.channels * math.prod(found.out) * count
     is_short = is_by_patches(found) or found.taps <= _MOST_TAPS["products"]
-    return is_short and elements <= _MOST_ELEMENTS and not _is_depthwise(found)
+    return is_short and elements <= _MOST_ELEMENTS and not is_depthwise(found)
 
 
 def fits_sum(found: Convolution) -> bool:
@@ -80,10 +80,11 @@ def fits_sum(found: Convolution) -> bool:
     most = _MOST_TAPS_OF_A_VOLUME if len(found.kernel) == 3 else _MOST_TAPS["sums"]
     if found.batch is None:
         most = _MOST_TAPS_OF_A_DYNAMIC_BATCH
-    return _is_depthwise(found) and found.taps <= most
+    return is_depthwise(found) and found.taps <= most
 
 
-def _is_depthwise(found: Convolution) -> bool:
+def is_depthwise(found: Convolution) -> bool:
+    """Say whether each channel is convolved by itself."""
     return found.groups == found.channels == found.features and found.groups > 1
 
 

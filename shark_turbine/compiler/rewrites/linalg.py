@@ -22,9 +22,22 @@ def from_builtin(writer: Writer, value: Any, sizes: Sequence[int | None], dtype:
     return writer.torch_tensor("torch_c.from_builtin_tensor", [value], sizes, dtype)
 
 
-def barrier(writer: Writer, value: Any) -> Any:
+def barrier(writer: Writer, value: Any, sizes: Sequence[int | None]) -> Any:
     """Write what the compiler does not join operations across; it costs nothing in a call."""
-    return writer.write("util.optimization_barrier", str(value.type), [value])
+    found = [size(writer, value, dim) for dim, known in enumerate(sizes) if known is None]
+    behind = writer.write("util.optimization_barrier", str(value.type), [value])
+    # The compiler does not look through it for sizes that it does not know.
+    return (
+        writer.write("flow.tensor.tie_shape", str(value.type), [behind, *found])
+        if found
+        else behind
+    )
+
+
+def size(writer: Writer, value: Any, dim: int) -> Any:
+    """Write the size of a dim."""
+    index = writer.write("arith.constant", "index", [], value=f"{dim} : index")
+    return writer.write("tensor.dim", "index", [value, index])
 
 
 def kind(sizes: Sequence[int | None], dtype: str) -> str:
@@ -34,10 +47,7 @@ def kind(sizes: Sequence[int | None], dtype: str) -> str:
 
 def empty(writer: Writer, result: Tensor, unknown: Sequence[Place] = ()) -> Any:
     """Write a tensor that holds nothing yet; `unknown` says where the sizes are that are not known."""
-    sizes = []
-    for value, dim in unknown:
-        index = writer.write("arith.constant", "index", [], value=f"{dim} : index")
-        sizes.append(writer.write("tensor.dim", "index", [value, index]))
+    sizes = [size(writer, value, dim) for value, dim in unknown]
     count = result.sizes.count(None)
     return writer.write("tensor.empty", kind(result.sizes, result.dtype), sizes[:count])
 
@@ -77,6 +87,23 @@ def copied(
     )
 
 
+def maximum(writer: Writer, left: Tensor, right: Tensor) -> Tensor:
+    """Write the larger of each two elements, and NaN where either is: `torch.aten.maximum` loses the second."""
+    given = [builtin(writer, left), builtin(writer, right)]
+    loops = [f"x{dim}" for dim in range(len(left.sizes))]
+    places = [(given[0], dim) for dim, size in enumerate(left.sizes) if size is None]
+    value = writer.write(
+        "linalg.generic",
+        kind(left.sizes, left.dtype),
+        [*given, empty(writer, left, places)],
+        body=_larger,
+        operandSegmentSizes="array<i32: 2, 1>",
+        indexing_maps=maps(loops, loops, loops, loops),
+        iterator_types=iterators(len(loops)),
+    )
+    return from_builtin(writer, value, left.sizes, left.dtype)
+
+
 def maps(loops: Sequence[str], *accesses: Sequence[str]) -> str:
     """Return which elements of its operands an operation meets in each turn of its loops."""
     found = [f"affine_map<({', '.join(loops)}) -> ({', '.join(each)})>" for each in accesses]
@@ -95,6 +122,10 @@ def multiply_add(inside: Writer, left: Any, right: Any, total: Any) -> Any:
     return inside.write(
         "arith.addf", element, [total, inside.write("arith.mulf", element, [left, right])]
     )
+
+
+def _larger(inside: Writer, left: Any, right: Any, _other: Any) -> Any:
+    return inside.write("arith.maximumf", str(left.type), [left, right])
 
 
 def _first(_inside: Writer, element: Any, _other: Any) -> Any:

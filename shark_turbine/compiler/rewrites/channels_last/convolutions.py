@@ -8,8 +8,8 @@ from typing import Any
 
 from shark_turbine.compiler.rewrites.convolutions import (
     fits_product,
-    fits_sum,
     is_by_patches,
+    is_depthwise,
     needed_sizes,
 )
 from shark_turbine.compiler.rewrites.reading import Convolution, read
@@ -29,7 +29,7 @@ def convolution(operation: Any, writer: Writer) -> Any:
     found = read(operation)
     if found is None or not _suits(found):
         return None
-    if fits_sum(found):
+    if is_depthwise(found):
         result = _depthwise(found, writer)
     elif is_by_patches(found):
         result = _product(found, *_patches(found, writer), writer)
@@ -49,7 +49,7 @@ def is_channels_last(operation: Any) -> bool:
 def _suits(found: Convolution) -> bool:
     if not is_immutable(found.weight.value):
         return False
-    return fits_sum(found) or (found.groups == 1 and fits_product(found))
+    return is_depthwise(found) or (found.groups == 1 and fits_product(found))
 
 
 def _product(found: Convolution, rows: Tensor, weight: Tensor, writer: Writer) -> Tensor:

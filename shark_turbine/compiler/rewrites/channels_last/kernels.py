@@ -58,12 +58,12 @@ def columns(
     # and the product would read the image as well.
     made = copied(
         writer,
-        barrier(writer, builtin(writer, image)),
+        barrier(writer, builtin(writer, image), image.sizes),
         ["b", *read, "c"] if is_last else ["b", "c", *read],
         ["b", *points, *places, "c"],
         Tensor(None, sizes, image.dtype),
     )
-    return from_builtin(writer, barrier(writer, made), sizes, image.dtype)
+    return from_builtin(writer, barrier(writer, made, sizes), sizes, image.dtype)
 
 
 def depthwise(

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from shark_turbine.compiler.rewrites.linalg import maximum
 from shark_turbine.compiler.rewrites.writer import Tensor, Writer, constant, tensor
 
 from .layout import channels_first, is_turned, source_of
@@ -67,7 +68,7 @@ def _largest(image: Tensor, result: Tensor, operation: Any, writer: Writer) -> T
         ]
         given = windows[0]
         for other in windows[1:]:
-            given = writer.call("maximum", given, other, sizes=given.sizes, like=given)
+            given = maximum(writer, given, other)
     return given
 
 

@@ -10,9 +10,15 @@ from shark_turbine.compiler.rewrites.writer import Writer
 
 from .convolutions import convolution
 from .moves import MOVES
+from .norms import GROUP_NORM, group_norm
 from .pools import POOLS, pool
 
-_RULES = {**dict.fromkeys(CONVOLUTIONS, convolution), **dict.fromkeys(POOLS, pool), **MOVES}
+_RULES = {
+    **dict.fromkeys(CONVOLUTIONS, convolution),
+    **dict.fromkeys(POOLS, pool),
+    GROUP_NORM: group_norm,
+    **MOVES,
+}
 
 OPERATORS = frozenset(_RULES)
 
