@@ -158,12 +158,12 @@ def choose(
     are_at_hand = recipe.packs_external or not facts.external_weights
     tile = _tile(cpu_features)
     rewrites: tuple[str, ...] = ()
-    if facts.has_other_convolutions:
+    if facts.suits_channels_last and tile and are_at_hand:
+        rewrites = (_LAST,)
+    elif facts.has_other_convolutions:
         # An option for the whole module: the compiler's own code for the others would go as well.
         flags += [_IM2COL]
         rewrites = (*_OF_DEPTHWISE, "convolutions-as-products")
-    elif facts.suits_channels_last and tile and are_at_hand:
-        rewrites = (_LAST,)
     elif facts.has_convolutions:
         rewrites = _NARROW
     gains = facts.has_convolutions or (facts.has_products and has_weights)

@@ -137,6 +137,7 @@ BETWEEN = {
     "largest-dilated": nn.MaxPool2d(2, 1, dilation=2),
     "mean": nn.AdaptiveAvgPool2d(1),
     "nearest": nn.Upsample(scale_factor=2),
+    "transposed": nn.ConvTranspose2d(16, 16, (2, 3), stride=(2, 3)),
     "squeezed": Squeezed(),
 }
 
@@ -151,9 +152,11 @@ def test_an_image_is_turned_at_the_ends_only(name: str) -> None:
             nn.init.uniform_(module.running_var, 0.5, 2)
     output = aot.export(model, x)
     # Weights are turned when compiling; the first image is read as it lies, and the last one is a result.
-    weights = sum(isinstance(module, nn.Conv2d) for module in model.modules())
-    # An image of one point needs none.
-    assert turns(rewrite(output.mlir_module, ["channels-last"])) == weights + (name != "mean")
+    layers = nn.Conv2d, nn.ConvTranspose2d
+    weights = sum(isinstance(module, layers) for module in model.modules())
+    # An image of one point needs none; the places of a transposed kernel are put in their order.
+    more = {"mean": -1, "transposed": 1}.get(name, 0)
+    assert turns(rewrite(output.mlir_module, ["channels-last"])) == weights + 1 + more
     vmfb = output.compile(recipe=compiler.Recipe("last", rewrites=NAMES))
     assert vmfb.manifest["recipe"]["name"] == "last"
     torch.testing.assert_close(runtime.load(vmfb).main(x), model(x), rtol=1e-4, atol=1e-5)

@@ -85,7 +85,7 @@ def gains_by_winograd(operation: Any) -> bool:
 
 def suits_channels_last(operation: Any) -> bool:
     """Say whether the rewrite `channels-last` matches a convolution."""
-    return operation.name in OPERATORS and is_channels_last(operation)
+    return is_channels_last(operation)
 
 
 def gains_by_pieces(operation: Any) -> bool:

@@ -40,8 +40,8 @@ def convolution(operation: Any, writer: Writer) -> Any:
     return channels_first(result, writer).value
 
 
-def is_channels_last(operation: Any) -> bool:
-    """Say whether the rewrite `channels-last` matches a convolution."""
+def is_product(operation: Any) -> bool:
+    """Say whether `convolution` matches one."""
     found = read(operation)
     return found is not None and _suits(found)
 
