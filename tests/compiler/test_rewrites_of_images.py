@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ class Side(nn.Module):
         return torch.cat([x + self.bias, (x * self.row - 0.5).clamp(0, 6)], 1)
 
 
-def dense(dims: int) -> list[nn.Module]:
+def dense(dims: int) -> Sequence[nn.Module]:
     """Dense and depthwise convolutions with strides, paddings and dilations of all kinds."""
     torch.manual_seed(0)
     kind = CONVOLUTIONS[dims - 1]
@@ -204,6 +205,12 @@ def test_large_images_by_rows_of_the_kernel() -> None:
     assert changed.count("torch.aten.linear ") == 5
     vmfb = output.compile(recipe=compiler.Recipe("last", rewrites=NAMES))
     torch.testing.assert_close(runtime.load(vmfb).main(x), model(x), rtol=1e-4, atol=1e-4)
+
+
+def test_a_result_that_is_made_of_padding_alone() -> None:
+    model, x = nn.Conv2d(4, 32, 1, stride=5, padding=2).eval(), torch.randn(1, 4, 1, 1)
+    loaded = runtime.load(aot.export(model, x).compile())
+    torch.testing.assert_close(loaded.main(x), model(x), rtol=1e-5, atol=1e-6)
 
 
 def test_winograd_between() -> None:

@@ -219,18 +219,7 @@ def phases_of(found: Convolution, writer: Writer) -> Tensor:
 def padded_sizes(found: Convolution) -> list[int]:
     """Return the sizes of the image with its padding: multiples of the strides that hold every tap."""
     return [
-        -(-size // stride) * stride
-        for size, stride in zip(needed_sizes(found), found.stride, strict=True)
-    ]
-
-
-def needed_sizes(found: Convolution) -> list[int]:
-    """Return the sizes of the part of the image, with its padding, that is read."""
-    return [
-        (out - 1) * stride + step * (kernel - 1) + 1
-        for out, stride, step, kernel in zip(
-            found.out, found.stride, found.dilation, found.kernel, strict=True
-        )
+        -(-size // stride) * stride for size, stride in zip(found.needed, found.stride, strict=True)
     ]
 
 

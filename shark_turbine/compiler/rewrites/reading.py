@@ -61,6 +61,16 @@ class Convolution:
     def taps(self) -> int:
         return math.prod(self.kernel)
 
+    @property
+    def needed(self) -> tuple[int, ...]:
+        """Sizes of the part of the image, with its padding, that is read."""
+        return tuple(
+            (out - 1) * stride + step * (kernel - 1) + 1
+            for out, stride, step, kernel in zip(
+                self.out, self.stride, self.dilation, self.kernel, strict=True
+            )
+        )
+
 
 def read(operation: Any) -> Convolution | None:
     """Return what one of `OPERATORS` says; None of a convolution that is left to the compiler."""
@@ -89,7 +99,9 @@ def read(operation: Any) -> Convolution | None:
         for values in (stride, padding, dilation)
     )
     image, padding = _without_pad(image, padding)
-    return Convolution(image, weight, bias, stride, padding, dilation, groups, result)
+    found = Convolution(image, weight, bias, stride, padding, dilation, groups, result)
+    sees_image = all(before < size for before, size in zip(padding, found.needed, strict=True))
+    return found if sees_image else None
 
 
 def _without_pad(image: Tensor, padding: tuple[int, ...]) -> tuple[Tensor, tuple[int, ...]]:

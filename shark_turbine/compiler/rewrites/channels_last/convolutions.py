@@ -10,7 +10,6 @@ from shark_turbine.compiler.rewrites.convolutions import (
     fits_product,
     is_by_patches,
     is_depthwise,
-    needed_sizes,
 )
 from shark_turbine.compiler.rewrites.reading import Convolution, read
 from shark_turbine.compiler.rewrites.writer import Tensor, Writer, is_immutable
@@ -73,7 +72,7 @@ def _by_rows_of_kernel(found: Convolution, writer: Writer) -> Tensor:
     The rows of one are those of the next, an image's row further: each is written once.
     """
     image, is_last = _image(found, writer)
-    tall, wide = needed_sizes(found)[0], found.out[1:]
+    tall, wide = found.needed[0], found.out[1:]
     kernel = (1, *found.kernel[1:])
     parts = columns(writer, image, is_last, (tall, *wide), kernel, found.stride, found.dilation)
     depth = math.prod(kernel) * found.channels
@@ -176,7 +175,7 @@ def _padded(found: Convolution, image: Tensor, writer: Writer, first: int = 1) -
     """Write the part of an image that is read, with its padding; spatial dims begin at the first."""
     padding: list[int] = []
     sizes = list(image.sizes)
-    for dim, (full, before) in enumerate(zip(needed_sizes(found), found.padding, strict=True)):
+    for dim, (full, before) in enumerate(zip(found.needed, found.padding, strict=True)):
         # The last points of the image may not be read.
         length = min(found.spatial[dim], full - before)
         image = writer.part(image, first + dim, 0, length)
