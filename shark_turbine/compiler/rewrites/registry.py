@@ -14,7 +14,7 @@ from typing import Any
 from shark_turbine.compiler.probing import walk
 
 from .channels_last import OPERATORS as OF_IMAGES
-from .channels_last import is_channels_last, rewrite_channels_last
+from .channels_last import rewrite_channels_last
 from .convolutions import dense_as_products, depthwise_as_sums, narrow_as_products
 from .heads import OPERATORS as OF_HEADS
 from .heads import heads_in_place, suits_heads
@@ -81,11 +81,6 @@ def is_rewritable(operation: Any) -> bool:
 def gains_by_winograd(operation: Any) -> bool:
     """Say whether the rewrite `winograd` matches an operation."""
     return operation.name in OPERATORS and suits_winograd(operation)
-
-
-def suits_channels_last(operation: Any) -> bool:
-    """Say whether the rewrite `channels-last` matches a convolution."""
-    return is_channels_last(operation)
 
 
 def gains_by_pieces(operation: Any) -> bool:

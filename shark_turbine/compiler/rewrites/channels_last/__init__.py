@@ -10,6 +10,6 @@ moved down through what computes element by element, pools, and puts images toge
 in front, and both are gone.
 """
 
-from .rule import OPERATORS, is_channels_last, rewrite_channels_last
+from .rule import OPERATORS, rewrite_channels_last, suits_channels_last
 
-__all__ = ["OPERATORS", "is_channels_last", "rewrite_channels_last"]
+__all__ = ["OPERATORS", "rewrite_channels_last", "suits_channels_last"]

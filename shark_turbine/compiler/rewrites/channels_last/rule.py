@@ -33,7 +33,7 @@ def rewrite_channels_last(operation: Any, writer: Writer) -> Any:
         return None
 
 
-def is_channels_last(operation: Any) -> bool:
+def suits_channels_last(operation: Any) -> bool:
     """Say whether the rewrite `channels-last` matches a convolution."""
     if operation.name in TRANSPOSED:
         return is_apart(operation)
