@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Rewrites of torch operations in a module, before the compiler sees it: parts of a recipe, by name."""
 
-from .channels_last import suits_channels_last
+from .images import suits_channels_last
 from .reading import OPERATORS as CONVOLUTIONS
 from .registry import (
     REWRITES,

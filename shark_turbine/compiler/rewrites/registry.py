@@ -13,11 +13,11 @@ from typing import Any
 
 from shark_turbine.compiler.probing import walk
 
-from .channels_last import OPERATORS as OF_IMAGES
-from .channels_last import rewrite_channels_last
 from .convolutions import dense_as_products, depthwise_as_sums, narrow_as_products
 from .heads import OPERATORS as OF_HEADS
 from .heads import heads_in_place, suits_heads
+from .images import OPERATORS as OF_IMAGES
+from .images import rewrite_channels_last
 from .padding import pad_before_expansion
 from .panels import OPERATORS as PRODUCTS
 from .panels import in_panels, suits_panels

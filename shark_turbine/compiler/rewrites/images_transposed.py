@@ -7,7 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from shark_turbine.compiler.rewrites.writer import (
+from .images_layout import channels_first, channels_last
+from .writer import (
     Tensor,
     Writer,
     constant,
@@ -15,8 +16,6 @@ from shark_turbine.compiler.rewrites.writer import (
     is_none,
     tensor,
 )
-
-from .layout import channels_first, channels_last
 
 TRANSPOSED = frozenset(
     f"torch.aten.conv_transpose{name}" for name in ("1d", "2d.input", "3d.input")

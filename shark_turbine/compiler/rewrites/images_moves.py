@@ -7,10 +7,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from shark_turbine.compiler.rewrites.elementwise import ELEMENTWISE
-from shark_turbine.compiler.rewrites.writer import Tensor, Writer, constant, is_none, tensor
-
-from .layout import (
+from .elementwise import ELEMENTWISE
+from .images_layout import (
     PERMUTE,
     channels_first,
     inverse,
@@ -21,6 +19,7 @@ from .layout import (
     turn_of,
     turned_back,
 )
+from .writer import Tensor, Writer, constant, is_none, tensor
 
 _SUMS = frozenset({"torch.aten.sum.dim_IntList", "torch.aten.mean.dim"})
 _VIEWS = frozenset({"torch.aten.view", "torch.aten.reshape"})

@@ -6,16 +6,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from shark_turbine.compiler.rewrites.convolutions import (
+from .convolutions import (
     fits_product,
     is_by_patches,
     is_depthwise,
 )
-from shark_turbine.compiler.rewrites.reading import Convolution, read
-from shark_turbine.compiler.rewrites.writer import Tensor, Writer, is_immutable
-
-from .kernels import columns, depthwise
-from .layout import channels_first, channels_last, is_turned
+from .images_kernels import columns, depthwise
+from .images_layout import channels_first, channels_last, is_turned
+from .reading import Convolution, read
+from .writer import Tensor, Writer, is_immutable
 
 # Elements of a row for each point of the result: more do not stay in a cache until they are read.
 _MOST_ELEMENTS = 2**21

@@ -7,10 +7,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from shark_turbine.compiler.rewrites.linalg import maximum
-from shark_turbine.compiler.rewrites.writer import Tensor, Writer, constant, tensor
-
-from .layout import channels_first, is_turned, source_of
+from .images_layout import channels_first, is_turned, source_of
+from .linalg import maximum
+from .writer import Tensor, Writer, constant, tensor
 
 _LARGEST = frozenset(f"torch.aten.max_pool{dims}d" for dims in (1, 2, 3))
 _MEANS = frozenset(f"torch.aten.adaptive_avg_pool{dims}d" for dims in (1, 2, 3))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shark_turbine.compiler.rewrites.linalg import (
+from .linalg import (
     barrier,
     builtin,
     copied,
@@ -14,7 +14,7 @@ from shark_turbine.compiler.rewrites.linalg import (
     kind,
     multiply_add,
 )
-from shark_turbine.compiler.rewrites.writer import Tensor, Writer
+from .writer import Tensor, Writer
 
 # By the number of spatial dims. Of that of three the compiler makes no vectors.
 _DEPTHWISE = {1: "linalg.depthwise_conv_1d_nwc_wc", 2: "linalg.depthwise_conv_2d_nhwc_hwc"}

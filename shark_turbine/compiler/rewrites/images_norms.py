@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from shark_turbine.compiler.rewrites.writer import Tensor, Writer, constant, is_none, tensor
-
-from .layout import channels_first, is_turned, source_of
+from .images_layout import channels_first, is_turned, source_of
+from .writer import Tensor, Writer, constant, is_none, tensor
 
 GROUP_NORM = "torch.aten.group_norm"
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from shark_turbine.compiler.rewrites.writer import Tensor, Writer, constant, tensor
+from .writer import Tensor, Writer, constant, tensor
 
 PERMUTE = "torch.aten.permute"
 
