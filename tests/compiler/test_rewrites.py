@@ -15,20 +15,7 @@ from shark_turbine import aot, compiler
 from shark_turbine.compiler import dispatch_map
 from shark_turbine.compiler.rewrites import REWRITES, rewrite
 from shark_turbine.errors import CompileError
-
-BATCH = torch.export.Dim("batch", min=1, max=16)
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-
-
-class Many(nn.Module):
-    """Several convolutions of one input: one compilation checks them all."""
-
-    def __init__(self, *layers: nn.Module) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(layers)
-
-    def forward(self, x):
-        return tuple(torch.relu(layer(x)) for layer in self.layers)
+from tests.compiler.layers import BATCH, CONVOLUTIONS, Many
 
 
 def every(dims: int) -> list[nn.Module]:

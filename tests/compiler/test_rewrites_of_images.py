@@ -17,21 +17,9 @@ from shark_turbine import aot, compiler, runtime
 from shark_turbine.compiler.probing import walk
 from shark_turbine.compiler.recipes import cautious
 from shark_turbine.compiler.rewrites import rewrite
+from tests.compiler.layers import BATCH, CONVOLUTIONS, Many
 
 NAMES = ("channels-last", "panels-8x32")
-BATCH = torch.export.Dim("batch", min=1, max=16)
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-
-
-class Many(nn.Module):
-    """Several layers of one input: one compilation checks them all."""
-
-    def __init__(self, *layers: nn.Module) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(layers)
-
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return tuple(torch.relu(layer(x)) for layer in self.layers)
 
 
 class Chain(nn.Module):

@@ -6,11 +6,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .convolutions import (
-    fits_product,
-    is_by_patches,
-    is_depthwise,
-)
+from .convolutions import fits_product, is_by_patches, is_depthwise
 from .images_kernels import columns, depthwise
 from .images_layout import channels_first, channels_last, is_turned
 from .reading import Convolution, read
@@ -51,9 +47,13 @@ def _suits(found: Convolution) -> bool:
 
 
 def _product(found: Convolution, rows: Tensor, weight: Tensor, writer: Writer) -> Tensor:
-    """Write `[points, depth]` times `[features, depth]`, and return `[batch, *out, features]`."""
-    sizes = [rows.sizes[0], found.features]
-    product = writer.call("linear", rows, weight, found.bias, sizes=sizes, like=rows)
+    """Write a row for each point times a weight in the same order; return `[batch, *out, features]`."""
+    count = None if found.batch is None else found.batch * math.prod(found.out)
+    depth = found.taps * found.channels
+    flat = writer.view(rows, [count, depth])
+    matrix = writer.view(weight, [found.features, depth])
+    sizes = [count, found.features]
+    product = writer.call("linear", flat, matrix, found.bias, sizes=sizes, like=flat)
     return writer.view(product, [found.batch, *found.out, found.features])
 
 
@@ -92,17 +92,15 @@ def _by_rows_of_kernel(found: Convolution, writer: Writer) -> Tensor:
 
 def _columns(found: Convolution, writer: Writer) -> tuple[Tensor, Tensor]:
     """Return for each point of the result a row of all that it is made of, and the weight to match."""
-    depth = found.taps * found.channels
-    flat = writer.view(_weight(found, writer), [found.features, depth])
+    weight = _weight(found, writer)
     if found.taps == 1:
         image = _padded(found, channels_last(found.image, writer), writer)
         for dim, (out, stride) in enumerate(zip(found.out, found.stride, strict=True)):
             image = writer.part(image, 1 + dim, 0, out, stride)
-        return writer.rows(image), flat
+        return image, weight
     image, is_last = _image(found, writer)
     rows = columns(writer, image, is_last, found.out, found.kernel, found.stride, found.dilation)
-    count = None if found.batch is None else found.batch * math.prod(found.out)
-    return writer.view(rows, [count, depth]), flat
+    return rows, weight
 
 
 def _weight(found: Convolution, writer: Writer) -> Tensor:
@@ -121,21 +119,17 @@ def _patches(found: Convolution, writer: Writer) -> tuple[Tensor, Tensor]:
     """Return the same where each point of the image is read once: it is taken apart."""
     dims = len(found.kernel)
     split = [size for pair in zip(found.out, found.kernel, strict=True) for size in pair]
-    depth = found.taps * found.channels
     if is_turned(found.image.value):
         image = _padded(found, channels_last(found.image, writer), writer)
         apart = writer.view(image, [found.batch, *split, found.channels])
         order = [0, *range(1, 2 * dims, 2), *range(2, 2 * dims + 1, 2), 2 * dims + 1]
-        weight = writer.permute(found.weight, [0, *range(2, 2 + dims), 1])
+        weight = _weight(found, writer)
     else:
         image = _padded(found, found.image, writer, first=2)
         apart = writer.view(image, [found.batch, found.channels, *split])
         order = [0, *range(2, 2 * dims + 1, 2), 1, *range(3, 2 * dims + 2, 2)]
         weight = found.weight
-    rows = writer.permute(apart, order)
-    count = None if found.batch is None else found.batch * math.prod(found.out)
-    flat = writer.view(rows, [count, depth])
-    return flat, writer.view(weight, [found.features, depth])
+    return writer.permute(apart, order), weight
 
 
 def _depthwise(found: Convolution, writer: Writer) -> Tensor:

@@ -89,11 +89,12 @@ def depthwise(
     """
     result = Tensor(None, (image.sizes[0], *out, image.sizes[-1]), image.dtype)
     given = builtin(writer, image)
+    unknown = [(given, 0)] * result.sizes.count(None)
     vector = f"tensor<{len(out)}xi64>"
     value = writer.write(
         _DEPTHWISE[len(out)],
         kind(result.sizes, result.dtype),
-        [given, builtin(writer, weight), filled(writer, result, [(given, 0)])],
+        [given, builtin(writer, weight), filled(writer, result, unknown)],
         body=multiply_add,
         operandSegmentSizes="array<i32: 2, 1>",
         strides=f"dense<{list(stride)}> : {vector}",

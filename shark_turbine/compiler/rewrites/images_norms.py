@@ -23,6 +23,9 @@ def group_norm(operation: Any, writer: Writer) -> Any:
         return None
     if None in found.sizes[1:] or 0 in found.sizes:
         return None
+    weight, bias = tensor(scale), tensor(shift)
+    if (weight is None and not is_none(scale)) or (bias is None and not is_none(shift)):
+        return None
     given = source_of(image)
     batch, *spatial, channels = given.sizes
     assert channels is not None
@@ -36,9 +39,6 @@ def group_norm(operation: Any, writer: Writer) -> Any:
     factor = writer.call("rsqrt", more, sizes=sizes, like=more)
     product = writer.call("mul.Tensor", less, factor, sizes=grouped, like=less)
     made = writer.view(product, given.sizes)
-    weight, bias = tensor(scale), tensor(shift)
-    if (weight is None and not is_none(scale)) or (bias is None and not is_none(shift)):
-        return None
     if weight is not None:
         made = writer.call("mul.Tensor", made, weight, sizes=made.sizes, like=made)
     if bias is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from .images_layout import channels_first, is_turned, source_of
 from .linalg import maximum
+from .reading import DTYPES, reach
 from .writer import Tensor, Writer, constant, tensor
 
 _LARGEST = frozenset(f"torch.aten.max_pool{dims}d" for dims in (1, 2, 3))
@@ -16,7 +17,6 @@ _MEANS = frozenset(f"torch.aten.adaptive_avg_pool{dims}d" for dims in (1, 2, 3))
 POOLS = _LARGEST | _MEANS
 # More places of a window make a graph that takes long to compile.
 _MOST_PLACES = 15
-_DTYPES = {"f32", "f64"}
 
 
 def pool(operation: Any, writer: Writer) -> Any:
@@ -26,7 +26,7 @@ def pool(operation: Any, writer: Writer) -> Any:
         LookupError: an option is not a constant.
     """
     image, result = tensor(operation.operands[0]), tensor(operation.results[0])
-    if image is None or result is None or image.dtype not in _DTYPES:
+    if image is None or result is None or image.dtype not in DTYPES:
         return None
     known = (*image.sizes[1:], *result.sizes[1:])
     if not is_turned(image.value) or None in known or 0 in known:
@@ -85,7 +85,7 @@ def _padded(
     sizes = list(given.sizes)
     for dim, before in enumerate(padding):
         size = given.sizes[1 + dim] or 0
-        needed = (out[dim] - 1) * stride[dim] + dilation[dim] * (kernel[dim] - 1) + 1
+        needed = reach(out[dim], kernel[dim], stride[dim], dilation[dim])
         behind = max(0, needed - before - size)
         edges = [before, behind, *edges]
         sizes[1 + dim] = before + size + behind

@@ -8,19 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from .images_layout import channels_first, channels_last
-from .writer import (
-    Tensor,
-    Writer,
-    constant,
-    is_immutable,
-    is_none,
-    tensor,
-)
+from .reading import DTYPES
+from .writer import Tensor, Writer, constant, is_immutable, is_none, tensor
 
 TRANSPOSED = frozenset(
     f"torch.aten.conv_transpose{name}" for name in ("1d", "2d.input", "3d.input")
 )
-_DTYPES = {"f32", "f64"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +64,7 @@ def _read(operation: Any) -> _Transposed | None:
     """
     image, weight, bias = map(tensor, list(operation.operands)[:3])
     result = tensor(operation.results[0])
-    if image is None or weight is None or result is None or image.dtype not in _DTYPES:
+    if image is None or weight is None or result is None or image.dtype not in DTYPES:
         return None
     if bias is None and not is_none(operation.operands[2]):
         return None

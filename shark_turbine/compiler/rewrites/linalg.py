@@ -26,12 +26,10 @@ def barrier(writer: Writer, value: Any, sizes: Sequence[int | None]) -> Any:
     """Write what the compiler does not join operations across; it costs nothing in a call."""
     found = [size(writer, value, dim) for dim, known in enumerate(sizes) if known is None]
     behind = writer.write("util.optimization_barrier", str(value.type), [value])
+    if not found:
+        return behind
     # The compiler does not look through it for sizes that it does not know.
-    return (
-        writer.write("flow.tensor.tie_shape", str(value.type), [behind, *found])
-        if found
-        else behind
-    )
+    return writer.write("flow.tensor.tie_shape", str(value.type), [behind, *found])
 
 
 def size(writer: Writer, value: Any, dim: int) -> Any:
@@ -48,8 +46,7 @@ def kind(sizes: Sequence[int | None], dtype: str) -> str:
 def empty(writer: Writer, result: Tensor, unknown: Sequence[Place] = ()) -> Any:
     """Write a tensor that holds nothing yet; `unknown` says where the sizes are that are not known."""
     sizes = [size(writer, value, dim) for value, dim in unknown]
-    count = result.sizes.count(None)
-    return writer.write("tensor.empty", kind(result.sizes, result.dtype), sizes[:count])
+    return writer.write("tensor.empty", kind(result.sizes, result.dtype), sizes)
 
 
 def filled(writer: Writer, result: Tensor, unknown: Sequence[Place] = ()) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from .writer import Tensor, Writer, constant, tensor
 
-_DTYPES = {"f32", "f64"}
+DTYPES = {"f32", "f64"}
 _PADS = frozenset({"torch.aten.pad", "torch.aten.constant_pad_nd"})
 
 OPERATORS = frozenset(
@@ -64,12 +64,7 @@ class Convolution:
     @property
     def needed(self) -> tuple[int, ...]:
         """Sizes of the part of the image, with its padding, that is read."""
-        return tuple(
-            (out - 1) * stride + step * (kernel - 1) + 1
-            for out, stride, step, kernel in zip(
-                self.out, self.stride, self.dilation, self.kernel, strict=True
-            )
-        )
+        return tuple(map(reach, self.out, self.kernel, self.stride, self.dilation))
 
 
 def read(operation: Any) -> Convolution | None:
@@ -90,7 +85,7 @@ def read(operation: Any) -> Convolution | None:
         return None
     sizes = (*image.sizes[1:], *weight.sizes, *result.sizes[1:])
     dims = len(weight.sizes) - 2
-    if not dims or image.dtype not in _DTYPES or None in sizes or 0 in (*sizes, image.sizes[0]):
+    if not dims or image.dtype not in DTYPES or None in sizes or 0 in (*sizes, image.sizes[0]):
         return None
     if result.sizes[0] != image.sizes[0] or weight.dtype != image.dtype:
         return None
@@ -122,6 +117,11 @@ def _without_pad(image: Tensor, padding: tuple[int, ...]) -> tuple[Tensor, tuple
     if None in inner.sizes[1:] or 0 in inner.sizes:
         return image, padding
     return inner, tuple(here + more for here, more in zip(padding, before, strict=True))
+
+
+def reach(out: int, kernel: int, stride: int, dilation: int) -> int:
+    """Return how many points, one after the other, so many windows go over."""
+    return (out - 1) * stride + dilation * (kernel - 1) + 1
 
 
 def is_readable(operation: Any) -> bool:
