@@ -12,7 +12,6 @@ from .probing import operator_name, walk
 from .rewrites import (
     gains_by_heads,
     gains_by_panels,
-    gains_by_pieces,
     gains_by_winograd,
     is_external,
     is_rewritable,
@@ -41,8 +40,8 @@ class ModuleFacts:
     `stored_weights` are elements of large immutable tensors in the module; `external_weights` of all
     that are attached when it is loaded. `constant_bytes` are those of all immutable tensors in the
     module. Convolutions are others where no rewrite can read them, and square where `winograd` suits them;
-    a module suits `channels-last` where that matches all of them. Rows are what `rows-in-pieces` suits,
-    panels and heads what `panels-…` and `heads-…` suit.
+    a module suits `channels-last` where that matches all of them. Panels and heads are what `panels-…` and
+    `heads-…` suit.
     `saved_by_threads` are the microseconds that a second thread saves of a call, roughly; None of what is not
     known, as with dynamic sizes.
     """
@@ -50,7 +49,6 @@ class ModuleFacts:
     name: str | None = None
     needs_f64: bool = False
     has_products: bool = False
-    has_rows: bool = False
     has_panels: bool = False
     has_heads: bool = False
     has_convolutions: bool = False
@@ -69,7 +67,7 @@ def facts(module: Any) -> ModuleFacts:
     named = "sym_name" in module.operation.attributes
     needs_f64 = has_products = is_dynamic = False
     convolutions = []
-    has_rows = has_panels = has_heads = False
+    has_panels = has_heads = False
     stored = external = constant_bytes = 0
     # Even a program without any product wakes the threads once.
     saved: float | None = -WAKING
@@ -81,7 +79,6 @@ def facts(module: Any) -> ModuleFacts:
             more = None if is_dynamic else saved_by_threads(operation, name)
             saved = None if more is None else saved + more
         has_products = has_products or bool(_PRODUCTS.match(name))
-        has_rows = has_rows or gains_by_pieces(operation)
         has_panels = has_panels or gains_by_panels(operation)
         has_heads = has_heads or gains_by_heads(operation)
         if _CONVOLUTIONS.match(name):
@@ -99,7 +96,6 @@ def facts(module: Any) -> ModuleFacts:
         name=module.operation.attributes["sym_name"].value if named else None,
         needs_f64=needs_f64,
         has_products=has_products,
-        has_rows=has_rows,
         has_panels=has_panels,
         has_heads=has_heads,
         has_convolutions=bool(convolutions),

@@ -30,7 +30,6 @@ _LARGER_CONSTANTS = f"--iree-opt-const-expr-max-size-increase-threshold={2**25}"
 # as long, and adds up more rounding.
 _VECTOR_SUMS = "--iree-llvmcpu-reassociate-fp-reductions"
 _WINOGRAD = "winograd"
-_OF_ROWS = "rows-in-pieces"
 # Tiles of our choice, by what a CPU must have for them, the best first: other CPUs were not measured.
 _TILES = {"8x32": {"+avx512f"}, "6x16": {"+avx2", "+fma"}}
 _OF_WEIGHTS, _OF_HEADS = "panels-", "heads-"
@@ -173,8 +172,6 @@ def choose(
         if facts.has_square_convolutions and has_weights:
             flags += [_LARGER_CONSTANTS]
             rewrites = (_WINOGRAD, *rewrites)
-        if facts.has_rows:
-            rewrites = (*rewrites, _OF_ROWS)
     of_weights = facts.has_panels or _WINOGRAD in rewrites or _LAST in rewrites
     if tile and of_weights and are_at_hand:
         rewrites = (*rewrites, _OF_WEIGHTS + tile)

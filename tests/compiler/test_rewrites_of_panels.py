@@ -48,7 +48,9 @@ def rewritten(output: aot.ExportOutput, name: str = NAMES[0]) -> int:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("shape", [(2, 64), (9, 33), (37, 768), (2, 3, 17, 64), (300, 16)])
+@pytest.mark.parametrize(
+    "shape", [(2, 64), (9, 33), (37, 768), (2, 3, 17, 64), (300, 16), (33,), (1, 1000), (1, 1, 64)]
+)
 def test_rows_times_a_stored_weight(shape: tuple[int, ...], bias: bool, name: str) -> None:
     torch.manual_seed(0)
     layer, x = nn.Linear(shape[-1], 96, bias=bias).eval(), torch.randn(shape)
@@ -62,10 +64,11 @@ def test_rows_times_a_stored_weight(shape: tuple[int, ...], bias: bool, name: st
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("features", [16, 24, 32, 33, 72, 144, 1000])
-def test_any_number_of_columns(features: int, bias: bool, name: str) -> None:
+@pytest.mark.parametrize("rows", [1, 9])
+def test_any_number_of_columns(rows: int, features: int, bias: bool, name: str) -> None:
     """What a panel has too much is zeros; of at most as many columns as the weight has."""
     torch.manual_seed(0)
-    layer, x = nn.Linear(64, features, bias=bias).eval(), torch.randn(2, 9, 64)
+    layer, x = nn.Linear(64, features, bias=bias).eval(), torch.randn(1, rows, 64)
     output = aot.export(nn.Sequential(layer, nn.Tanh()).eval(), x)
     assert rewritten(output, name) == 1
     vmfb = output.compile(recipe=compiler.Recipe("panels", rewrites=(name,)))
@@ -81,8 +84,16 @@ def test_any_number_of_columns(features: int, bias: bool, name: str) -> None:
         (Heads(16), torch.randn(2, 9, 48), 1),
         (Heads(32), torch.randn(2, 9, 48), 1),
         (Heads(64), torch.randn(2, 9, 48), 1),
+        (Turned(), torch.randn(1, 40), 2),
+        (Heads(16), torch.randn(1, 1, 48), 1),
+        (Heads(32), torch.randn(1, 1, 48), 1),
+        (Heads(64), torch.randn(1, 1, 48), 1),
     ],
-    ids=["turned", "heads-16", "heads-32", "heads-64"],
+    ids=[
+        f"{form}, {rows}"
+        for rows in ("rows", "row")
+        for form in ("turned", "heads-16", "heads-32", "heads-64")
+    ],
 )
 def test_other_forms(model: nn.Module, x: torch.Tensor, products: int, name: str) -> None:
     output = aot.export(model.eval(), x)
@@ -93,8 +104,8 @@ def test_other_forms(model: nn.Module, x: torch.Tensor, products: int, name: str
 
 def test_panels_are_not_as_wide_as_heads() -> None:
     """Both reshapes would cancel out, and the compiler forget the tiles: Swin-T would take 126 ms, not 75."""
-    for width, columns in ((16, 32), (32, 64), (64, 32)):
-        output = aot.export(Heads(width).eval(), torch.randn(2, 9, 48))
+    for rows, width, columns in ((9, 16, 32), (9, 32, 64), (9, 64, 32), (1, 32, 64), (1, 64, 32)):
+        output = aot.export(Heads(width).eval(), torch.randn(1, rows, 48))
         assert f"static_inner_tiles = array<i64: {columns}>" in str(
             rewrite(output.mlir_module, [NAMES[0]]).operation.get_asm(print_generic_op_form=True)
         )
@@ -126,13 +137,13 @@ def test_what_is_not_finite_stays_in_its_row(rows: int) -> None:
 @pytest.mark.parametrize(
     ("model", "args"),
     [
-        (nn.Linear(64, 64), (torch.randn(1, 64),)),
         (nn.Linear(64, 7), (torch.randn(8, 64),)),
+        (nn.Linear(64, 7), (torch.randn(1, 64),)),
         (nn.Linear(64, 64).double(), (torch.randn(8, 64).double(),)),
         (nn.Linear(64, 64).half(), (torch.randn(8, 64).half(),)),
         (nn.Bilinear(8, 8, 64), (torch.randn(8, 8), torch.randn(8, 8))),
     ],
-    ids=["row", "few-columns", "f64", "f16", "bilinear"],
+    ids=["few-columns", "few-columns of a row", "f64", "f16", "bilinear"],
 )
 def test_others_are_left_alone(model: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
     assert rewritten(aot.export(model.eval(), *args)) == 0
@@ -162,6 +173,16 @@ def test_external_weights_are_packed_where_that_is_asked_for(tmp_path: Path) -> 
         assert any(name in NAMES for name in vmfb.manifest["recipe"]["rewrites"]) == packs
         loaded = runtime.load(vmfb, parameters=tmp_path / "weights.irpa")
         torch.testing.assert_close(loaded.main(x), layer(x), rtol=1e-5, atol=1e-5)
+
+
+def test_steps_of_a_recurrent_layer() -> None:
+    """Each is a row times a weight; the inputs of all steps together are several."""
+    torch.manual_seed(0)
+    layer, x = nn.LSTM(32, 128, num_layers=2).eval(), torch.randn(6, 32)
+    output = aot.export(layer, x)
+    assert rewritten(output) == 2 * 6 + 2
+    found, expected = runtime.load(output.compile()).main(x), layer(x)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,11 @@ Framework for Rapidly Instantiating BLAS Functionality", ACM TOMS 41(3), 2015.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .tiled import Tile, panels_of, rows_times_panels
+from .tiled import Tile, panels_of, row_times_panels, rows_times_panels
 from .writer import Tensor, Writer, constant, is_computed_once, is_none, tensor
 
 _LINEAR, _ADDMM, _BMM = "torch.aten.linear", "torch.aten.addmm", "torch.aten.bmm"
@@ -25,6 +24,9 @@ _SPLITS = frozenset(
 
 # Of the columns that are multiplied, in panels of the wide tile.
 _MOST_EMPTY = 1 / 16
+
+# A wide tile, and a narrow one.
+Pair = tuple[Tile, Tile]
 
 OPERATORS = frozenset({_LINEAR, _ADDMM, _BMM, "torch.aten.mm", "torch.aten.matmul"})
 
@@ -43,30 +45,37 @@ class _Product:
     result: Tensor
 
     @property
+    def is_row(self) -> bool:
+        """Whether it is a single row."""
+        # Each matrix of a batch has rows of its own; those of others are all one matrix.
+        return len(self.weight.sizes) == 2 and set(self.rows.sizes[:-1]) <= {1}
+
+    @property
     def features(self) -> int:
         return self.weight.sizes[-2 if self.features_first else -1] or 0
 
 
-def in_panels(wide: Tile, narrow: Tile) -> Callable[[Any, Writer], Any]:
+def in_panels(several: Pair, single: Pair) -> Callable[[Any, Writer], Any]:
     """Return the rule that writes products with weights in panels of a tile's width.
 
-    The narrow tile is for weights of which a wide one would leave much of the last panel empty.
+    Args:
+        several: the tile for products of several rows, and a narrower one for weights of which that would
+            leave much of the last panel empty.
+        single: the same for products of one row.
     """
 
     def rule(operation: Any, writer: Writer) -> Any:
         found = _read(operation)
-        tile = None if found is None else _suited(found.features, wide, narrow)
+        tile = None if found is None else _suited(found.features, found.is_row, several, single)
         if found is None or tile is None:
             return None
-        if tile == wide:
-            tile = _unlike_heads(wide, operation.results[0])
-        is_batch = len(found.weight.sizes) == 3
-        rows = found.rows if is_batch or len(found.rows.sizes) == 2 else writer.rows(found.rows)
-        product = rows_times_panels(writer, rows, found.weight, found.features_first, tile)
+        if tile in (several[0], single[0]):
+            tile = _unlike_heads(tile, operation.results[0])
+        product = _multiply(found, tile, writer)
         empty = _padded(found.features, tile) - found.features
         if found.bias is not None:
             bias = writer.pad(found.bias, 0, empty)
-            product = writer.add(product, writer.view(bias, product.sizes[1:]))
+            product = writer.add(product, writer.view(bias, product.sizes[-2:]))
         if empty:
             flat = writer.view(product, [*product.sizes[:-2], found.features + empty])
             product = writer.part(flat, len(flat.sizes) - 1, 0, found.features)
@@ -81,8 +90,19 @@ def in_panels(wide: Tile, narrow: Tile) -> Callable[[Any, Writer], Any]:
     return rule
 
 
-def _suited(features: int, wide: Tile, narrow: Tile) -> Tile | None:
-    """Return the tile for so many features; None where most of either would be empty."""
+def _multiply(found: _Product, tile: Tile, writer: Writer) -> Tensor:
+    """Return `[..., panels, columns]`, without the dims of a single row."""
+    if found.is_row:
+        row = writer.view(found.rows, found.rows.sizes[-1:])
+        return row_times_panels(writer, row, found.weight, found.features_first, tile)
+    is_flat = len(found.weight.sizes) == 3 or len(found.rows.sizes) == 2
+    rows = found.rows if is_flat else writer.rows(found.rows)
+    return rows_times_panels(writer, rows, found.weight, found.features_first, tile)
+
+
+def _suited(features: int, is_row: bool, several: Pair, single: Pair) -> Tile | None:
+    """Return the tile for so many features; None where most of each would be empty."""
+    wide, narrow = single if is_row else several
     if _padded(features, wide) <= features * (1 + _MOST_EMPTY):
         return wide
     return narrow if _padded(features, narrow) <= 2 * features else None
@@ -101,6 +121,8 @@ def _unlike_heads(tile: Tile, result: Any) -> Tile:
     for use in result.uses:
         parts = tensor(use.owner.results[0]) if use.owner.name in _SPLITS else None
         if parts is not None and parts.sizes[-1] == tile.columns:
+            if tile.rows == 1:
+                return Tile(1, tile.columns // 2)
             # Of half the rows an even number: 3 x 32 takes half as long again as 2 x 32.
             return Tile(tile.rows // 4 * 2, tile.columns * 2)
     return tile
@@ -112,7 +134,7 @@ def suits_panels(operation: Any) -> bool:
 
 
 def _read(operation: Any) -> _Product | None:
-    """Return several rows, or an unknown number of them, times an immutable weight; None of all else."""
+    """Return rows times an immutable weight; None of all else, and of batches of a single row."""
     operands = list(operation.operands)
     bias = None
     if operation.name == _ADDMM:
@@ -130,7 +152,7 @@ def _read(operation: Any) -> _Product | None:
         return None
     features_first = is_turned != (operation.name == _LINEAR)
     found = _Product(rows, weight, features_first, bias, result)
-    if len(rows.sizes) < 2 or len(result.sizes) != len(rows.sizes):
+    if not rows.sizes or len(result.sizes) != len(rows.sizes):
         return None
     if bias is not None and (bias.sizes != (found.features,) or bias.dtype != "f32"):
         return None
@@ -140,10 +162,7 @@ def _read(operation: Any) -> _Product | None:
     depth, leading = rows.sizes[-1], rows.sizes[:-1]
     if not depth or not found.features or 0 in leading:
         return None
-    # Each matrix of a batch has rows of its own; those of others are all one matrix.
-    together = leading[-1:] if operation.name == _BMM else leading
-    is_one_row = None not in together and math.prod(size or 1 for size in together) == 1
-    return None if is_one_row else found
+    return None if operation.name == _BMM and leading[-1] == 1 else found
 
 
 def _weight(value: Any) -> tuple[Tensor | None, bool]:

@@ -22,8 +22,6 @@ from .padding import pad_before_expansion
 from .panels import OPERATORS as PRODUCTS
 from .panels import in_panels, suits_panels
 from .reading import OPERATORS, is_readable
-from .rows import OPERATORS as LINEAR
-from .rows import row_in_pieces, suits_pieces
 from .tiled import Tile
 from .winograd import by_winograd, suits_winograd
 from .writer import Writer
@@ -47,10 +45,13 @@ REWRITES: dict[str, Rewrite] = {
     "channels-last": Rewrite(OF_IMAGES, rewrite_channels_last),
     "narrow-as-products": Rewrite(OPERATORS, narrow_as_products),
     "convolutions-as-products": Rewrite(OPERATORS, dense_as_products),
-    "rows-in-pieces": Rewrite(LINEAR, row_in_pieces),
     # Sums in registers: 16 of 32 with AVX-512, 12 of 16 with AVX2.
-    "panels-8x32": Rewrite(PRODUCTS, in_panels(Tile(8, 32), Tile(8, 16))),
-    "panels-6x16": Rewrite(PRODUCTS, in_panels(Tile(6, 16), Tile(12, 8))),
+    "panels-8x32": Rewrite(
+        PRODUCTS, in_panels((Tile(8, 32), Tile(8, 16)), (Tile(1, 64), Tile(1, 16)))
+    ),
+    "panels-6x16": Rewrite(
+        PRODUCTS, in_panels((Tile(6, 16), Tile(12, 8)), (Tile(1, 32), Tile(1, 8)))
+    ),
     "heads-8x32": Rewrite(OF_HEADS, heads_in_place(Tile(8, 32))),
     "heads-6x16": Rewrite(OF_HEADS, heads_in_place(Tile(6, 16))),
 }
@@ -81,11 +82,6 @@ def is_rewritable(operation: Any) -> bool:
 def gains_by_winograd(operation: Any) -> bool:
     """Say whether the rewrite `winograd` matches an operation."""
     return operation.name in OPERATORS and suits_winograd(operation)
-
-
-def gains_by_pieces(operation: Any) -> bool:
-    """Say whether the rewrite `rows-in-pieces` matches an operation."""
-    return operation.name in LINEAR and suits_pieces(operation)
 
 
 def gains_by_panels(operation: Any) -> bool:

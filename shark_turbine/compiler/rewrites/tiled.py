@@ -17,6 +17,8 @@ from .writer import Tensor, Writer
 # the number of rows is not known, what is left after the last whole piece must not be much.
 _MOST_ROWS, _USUAL_ROWS = 256, 64
 _PANELS = 2
+# Bytes of weights that a worker takes at once for a single row: less is read before another is awake.
+_LEAST_BYTES = 2**17
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +55,8 @@ def rows_times_panels(
     Returns:
         `[*batch, rows, panels, columns]`, zero in columns behind the features.
     """
-    *batch, count, depth = rows.sizes
-    dim = len(weight.sizes) - (2 if features_first else 1)
-    features = weight.sizes[dim]
-    assert features is not None
-    panels = panels_of(features, tile)
-    weight = writer.pad(weight, dim, panels * tile.columns - features)
-    packed = _pack(writer, weight, features_first, (*batch, panels, depth, tile.columns))
+    *batch, count, _ = rows.sizes
+    packed, panels = _panels(writer, weight, features_first, tile)
     outer = "abc"[: len(batch)]
     return _product(
         writer,
@@ -68,6 +65,27 @@ def rows_times_panels(
         Tensor(None, (*batch, count, panels, tile.columns), rows.dtype),
         f"{outer}mnj",
         {"m": _rows_of_worker(count), "n": _PANELS, "j": 0},
+        tile,
+    )
+
+
+def row_times_panels(
+    writer: Writer, row: Tensor, weight: Tensor, features_first: bool, tile: Tile
+) -> Tensor:
+    """Write `[depth]` times a matrix packed in panels: `[panels, columns]`, as `rows_times_panels` does.
+
+    Without a dim for the row: the compiler takes dims of size 1 out of an operation, and its tiles with them.
+    """
+    packed, panels = _panels(writer, weight, features_first, tile)
+    depth = row.sizes[0]
+    assert depth
+    return _product(
+        writer,
+        (builtin(writer, row), "k"),
+        (packed, "nkj"),
+        Tensor(None, (panels, tile.columns), row.dtype),
+        "nj",
+        {"n": max(1, _LEAST_BYTES // (4 * tile.columns * depth)), "j": 0},
         tile,
     )
 
@@ -108,7 +126,7 @@ def _product(
         left: a value, and for each of its dims the letter of the loop that runs over it.
         right: the same.
         result: sizes and dtype; unknown sizes are those of the left operand's dims.
-        loops: those of the result: `m` over rows, `j` over columns.
+        loops: those of the result: `m` over rows where there are several, `j` over columns.
         of_worker: how many turns of a loop a worker takes at once, where it is not one; 0 is all.
         tile: what is kept in registers.
     """
@@ -117,7 +135,7 @@ def _product(
         for size, loop in zip(result.sizes, loops, strict=True)
         if size is None
     ]
-    rows = result.sizes[loops.index("m")]
+    rows = result.sizes[loops.index("m")] if "m" in loops else 1
     of_registers = {"m": min(rows or tile.rows, tile.rows), "j": tile.columns}
     product = writer.write(
         "linalg.generic",
@@ -155,6 +173,18 @@ def _compilation_info(
         "translation_info = #iree_codegen.translation_info<"
         "pipeline = #iree_cpu.pipeline<DoubleTilingExpert>, {enable_loop_peeling}>>"
     )
+
+
+def _panels(writer: Writer, weight: Tensor, features_first: bool, tile: Tile) -> tuple[Any, int]:
+    """Write matrices in panels, `[*batch, panels, depth, columns]`; return how many panels as well."""
+    *batch, features, depth = weight.sizes
+    if not features_first:
+        features, depth = depth, features
+    assert features is not None
+    panels = panels_of(features, tile)
+    dim = len(batch) if features_first else len(batch) + 1
+    padded = writer.pad(weight, dim, panels * tile.columns - features)
+    return _pack(writer, padded, features_first, (*batch, panels, depth, tile.columns)), panels
 
 
 def _pack(

@@ -99,15 +99,6 @@ def is_computed_once(value: Any, most: int = 32) -> bool:
     return True
 
 
-def is_stored(value: Any) -> bool:
-    """Say whether a value is immutable, and known when compiling: what is made of it is made then."""
-    while getattr(value.owner, "name", None) == "torch_c.from_builtin_tensor":
-        value = value.owner.operands[0]
-    if not is_immutable(value):
-        return False
-    return value.owner.name != "util.global.load" or not is_external(_global(value.owner))
-
-
 def is_external(declared: Any) -> bool:
     """Say whether a global is a parameter that is attached when the module is loaded."""
     if "initial_value" not in declared.attributes:
@@ -172,11 +163,6 @@ class Writer:
     def subtract(self, left: Tensor, right: Tensor) -> Tensor:
         """Write a difference; it has the shape of the first."""
         return self.call("sub.Tensor", left, right, 1, sizes=left.sizes, like=left)
-
-    def sum(self, given: Tensor, dim: int) -> Tensor:
-        """Write the sum along a dim, which the result does not have."""
-        sizes = [*given.sizes[:dim], *given.sizes[dim + 1 :]]
-        return self.call("sum.dim_IntList", given, [dim], False, None, sizes=sizes, like=given)
 
     def again(self, operation: Any, operands: Sequence[Any], sizes: Sequence[int | None]) -> Any:
         """Write an operation once more with operands of other sizes; return the value of its result."""
