@@ -6,6 +6,7 @@ IREE takes how an operation is cut from an attribute, `compilation_info`, where 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,9 @@ from .writer import Tensor, Writer
 # the number of rows is not known, what is left after the last whole piece must not be much.
 _MOST_ROWS, _USUAL_ROWS = 256, 64
 _PANELS = 2
+# So many pieces give several workers about the same work. Smaller ones are not worth waking another, and
+# each reads its part of the weights again.
+_PIECES, _LEAST_PRODUCTS, _LEAST_ROWS = 8, 2**19, 64
 # Bytes of weights that a worker takes at once for a single row: less is read before another is awake.
 _LEAST_BYTES = 2**17
 
@@ -55,16 +59,22 @@ def rows_times_panels(
     Returns:
         `[*batch, rows, panels, columns]`, zero in columns behind the features.
     """
-    *batch, count, _ = rows.sizes
+    *batch, count, depth = rows.sizes
+    assert depth
     packed, panels = _panels(writer, weight, features_first, tile)
     outer = "abc"[: len(batch)]
+    pieces = math.prod(size or 1 for size in batch) * -(-panels // _PANELS)
     return _product(
         writer,
         (builtin(writer, rows), f"{outer}mk"),
         (packed, f"{outer}nkj"),
         Tensor(None, (*batch, count, panels, tile.columns), rows.dtype),
         f"{outer}mnj",
-        {"m": _rows_of_worker(count), "n": _PANELS, "j": 0},
+        {
+            "m": _rows_of_worker(count, pieces, _PANELS * tile.columns * depth, tile),
+            "n": _PANELS,
+            "j": 0,
+        },
         tile,
     )
 
@@ -99,13 +109,15 @@ def rows_times_heads(writer: Writer, rows: Tensor, heads: Tensor, tile: Tile) ->
         `[*batch, heads, rows, width]`.
     """
     outer = "abc"[: len(rows.sizes) - 3]
+    pieces = math.prod(size or 1 for size in rows.sizes[:-2])
+    products = (rows.sizes[-1] or 1) * (heads.sizes[-1] or 1)
     return _product(
         writer,
         (builtin(writer, rows), f"{outer}hmk"),
         (builtin(writer, heads), f"{outer}khj"),
         Tensor(None, (*rows.sizes[:-1], heads.sizes[-1]), rows.dtype),
         f"{outer}hmj",
-        {"m": _rows_of_worker(rows.sizes[-2]), "j": 0},
+        {"m": _rows_of_worker(rows.sizes[-2], pieces, products, tile), "j": 0},
         tile,
     )
 
@@ -150,8 +162,20 @@ def _product(
     return from_builtin(writer, product, result.sizes, result.dtype)
 
 
-def _rows_of_worker(rows: int | None) -> int:
-    return _USUAL_ROWS if rows is None else min(rows, _MOST_ROWS)
+def _rows_of_worker(rows: int | None, others: int, products: int, tile: Tile) -> int:
+    """Return how many rows a worker takes at once.
+
+    Args:
+        rows: all of them.
+        others: into how many pieces the other loops are cut.
+        products: multiplications for each row in one of those.
+        tile: what is kept in registers, of which a piece of the rows is a multiple.
+    """
+    if rows is None:
+        return _USUAL_ROWS
+    wanted = min(-(-_PIECES // others), rows * products // _LEAST_PRODUCTS, rows // _LEAST_ROWS)
+    pieces = max(-(-rows // _MOST_ROWS), wanted)
+    return min(rows, -(-rows // (pieces * tile.rows)) * tile.rows)
 
 
 def _compilation_info(
