@@ -127,7 +127,7 @@ def _conclusions(results: list[Found]) -> list[str]:
     )
     groups = {
         "with goals": [found for found in results if cases.goal(found["case"])],
-        "without goals (unseen)": [found for found in results if not cases.goal(found["case"])],
+        "without goals": [found for found in results if not cases.goal(found["case"])],
     }
     for label, group in groups.items():
         ratios = {found["case"]: value for found in group if (value := ratio(found)) is not None}
