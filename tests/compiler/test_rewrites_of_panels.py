@@ -64,11 +64,13 @@ def test_rows_times_a_stored_weight(shape: tuple[int, ...], bias: bool, name: st
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("features", [16, 24, 32, 33, 72, 144, 1000])
-@pytest.mark.parametrize("rows", [1, 9])
-def test_any_number_of_columns(rows: int, features: int, bias: bool, name: str) -> None:
+@pytest.mark.parametrize("leading", [(1, 1), (2, 9)])
+def test_any_number_of_columns(
+    leading: tuple[int, int], features: int, bias: bool, name: str
+) -> None:
     """What a panel has too much is zeros; of at most as many columns as the weight has."""
     torch.manual_seed(0)
-    layer, x = nn.Linear(64, features, bias=bias).eval(), torch.randn(1, rows, 64)
+    layer, x = nn.Linear(64, features, bias=bias).eval(), torch.randn(*leading, 64)
     output = aot.export(nn.Sequential(layer, nn.Tanh()).eval(), x)
     assert rewritten(output, name) == 1
     vmfb = output.compile(recipe=compiler.Recipe("panels", rewrites=(name,)))
@@ -104,8 +106,16 @@ def test_other_forms(model: nn.Module, x: torch.Tensor, products: int, name: str
 
 def test_panels_are_not_as_wide_as_heads() -> None:
     """Both reshapes would cancel out, and the compiler forget the tiles: Swin-T would take 126 ms, not 75."""
-    for rows, width, columns in ((9, 16, 32), (9, 32, 64), (9, 64, 32), (1, 32, 64), (1, 64, 32)):
-        output = aot.export(Heads(width).eval(), torch.randn(1, rows, 48))
+    several, single = torch.randn(2, 9, 48), torch.randn(1, 1, 48)
+    forms = (
+        (several, 16, 32),
+        (several, 32, 64),
+        (several, 64, 32),
+        (single, 32, 64),
+        (single, 64, 32),
+    )
+    for x, width, columns in forms:
+        output = aot.export(Heads(width).eval(), x)
         assert f"static_inner_tiles = array<i64: {columns}>" in str(
             rewrite(output.mlir_module, [NAMES[0]]).operation.get_asm(print_generic_op_form=True)
         )
@@ -141,19 +151,22 @@ def test_what_is_not_finite_stays_in_its_row(rows: int) -> None:
         (nn.Linear(64, 7), (torch.randn(1, 64),)),
         (nn.Linear(64, 64).double(), (torch.randn(8, 64).double(),)),
         (nn.Linear(64, 64).half(), (torch.randn(8, 64).half(),)),
+        (nn.Linear(64, 64).double(), (torch.randn(1, 64).double(),)),
+        (nn.Linear(64, 64).half(), (torch.randn(1, 64).half(),)),
         (nn.Bilinear(8, 8, 64), (torch.randn(8, 8), torch.randn(8, 8))),
     ],
-    ids=["few-columns", "few-columns of a row", "f64", "f16", "bilinear"],
+    ids=["few-columns", "few-columns of a row", "f64", "f16", "f64 row", "f16 row", "bilinear"],
 )
 def test_others_are_left_alone(model: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
     assert rewritten(aot.export(model.eval(), *args)) == 0
 
 
-def test_weights_that_are_passed_or_change_are_left_alone() -> None:
+@pytest.mark.parametrize("rows", [1, 8])
+def test_weights_that_are_passed_or_change_are_left_alone(rows: int) -> None:
     class Learner(aot.CompiledModule):
         weight = aot.export_global(torch.ones(64, 64), mutable=True)
 
-        def step(self, x=aot.AbstractTensor(8, 64), other=aot.AbstractTensor(64, 64)):
+        def step(self, x=aot.AbstractTensor(rows, 64), other=aot.AbstractTensor(64, 64)):
             return self.apply(x, self.weight, other)
 
         @aot.jittable
@@ -163,9 +176,10 @@ def test_weights_that_are_passed_or_change_are_left_alone() -> None:
     assert rewritten(aot.export(Learner)) == 0
 
 
-def test_external_weights_are_packed_where_that_is_asked_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rows", [1, 9])
+def test_external_weights_are_packed_where_that_is_asked_for(rows: int, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    layer, x = nn.Linear(128, 256).eval(), torch.randn(9, 128)
+    layer, x = nn.Linear(128, 256).eval(), torch.randn(rows, 128)
     output = aot.export(layer, x, weights="external")
     output.save_parameters(tmp_path / "weights.irpa")
     for recipe, packs in (("auto", False), ("prepacked", True)):
@@ -181,7 +195,9 @@ def test_steps_of_a_recurrent_layer() -> None:
     layer, x = nn.LSTM(32, 128, num_layers=2).eval(), torch.randn(6, 32)
     output = aot.export(layer, x)
     assert rewritten(output) == 2 * 6 + 2
-    found, expected = runtime.load(output.compile()).main(x), layer(x)
+    vmfb = output.compile(target="x86-64-v3")
+    assert "panels-6x16" in vmfb.manifest["recipe"]["rewrites"]
+    found, expected = runtime.load(vmfb).main(x), layer(x)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 

@@ -66,11 +66,14 @@ def in_panels(several: Pair, single: Pair) -> Callable[[Any, Writer], Any]:
 
     def rule(operation: Any, writer: Writer) -> Any:
         found = _read(operation)
-        tile = None if found is None else _suited(found.features, found.is_row, several, single)
-        if found is None or tile is None:
+        if found is None:
             return None
-        if tile in (several[0], single[0]):
-            tile = _unlike_heads(tile, operation.results[0])
+        wide, narrow = single if found.is_row else several
+        tile = _suited(found.features, wide, narrow)
+        if tile is None:
+            return None
+        if tile == wide:
+            tile = _unlike_heads(wide, operation.results[0])
         product = _multiply(found, tile, writer)
         empty = _padded(found.features, tile) - found.features
         if found.bias is not None:
@@ -100,9 +103,8 @@ def _multiply(found: _Product, tile: Tile, writer: Writer) -> Tensor:
     return rows_times_panels(writer, rows, found.weight, found.features_first, tile)
 
 
-def _suited(features: int, is_row: bool, several: Pair, single: Pair) -> Tile | None:
-    """Return the tile for so many features; None where most of each would be empty."""
-    wide, narrow = single if is_row else several
+def _suited(features: int, wide: Tile, narrow: Tile) -> Tile | None:
+    """Return the tile for so many features; None where most of either would be empty."""
     if _padded(features, wide) <= features * (1 + _MOST_EMPTY):
         return wide
     return narrow if _padded(features, narrow) <= 2 * features else None
