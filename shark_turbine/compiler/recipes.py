@@ -31,10 +31,15 @@ _LARGER_CONSTANTS = f"--iree-opt-const-expr-max-size-increase-threshold={2**25}"
 _VECTOR_SUMS = "--iree-llvmcpu-reassociate-fp-reductions"
 _WINOGRAD = "winograd"
 # Tiles of our choice, by what a CPU must have for them, the best first: other CPUs were not measured.
-_TILES = {"8x32": {"+avx512f"}, "6x16": {"+avx2", "+fma"}}
+_WITH_AVX512 = "8x32"
+_TILES = {_WITH_AVX512: {"+avx512f"}, "6x16": {"+avx2", "+fma"}}
 _OF_WEIGHTS, _OF_HEADS = "panels-", "heads-"
 _OF_DEPTHWISE = ("padding-before-expansion", "depthwise-as-sums")
 _LAST, _NARROW = "channels-last", (*_OF_DEPTHWISE, "narrow-as-products")
+# The compiler's own code of convolutions as they are, with their channels last, is good with AVX-512 alone.
+_DIRECT = "direct-8x16"
+# Without what is written in `linalg`.
+_OTHER_FORMS = {_LAST: _NARROW, _DIRECT: ()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +163,7 @@ def choose(
     tile = _tile(cpu_features)
     rewrites: tuple[str, ...] = ()
     if facts.suits_channels_last and tile and are_at_hand:
-        rewrites = (_LAST,)
+        rewrites = (_DIRECT, _LAST) if tile == _WITH_AVX512 else (_LAST,)
     elif facts.has_other_convolutions:
         # An option for the whole module: the compiler's own code for the others would go as well.
         flags += [_IM2COL]
@@ -201,7 +206,7 @@ def cautious(recipe: Recipe) -> list[Recipe]:
         form
         for name in recipe.rewrites
         if not name.startswith((_OF_WEIGHTS, _OF_HEADS))
-        for form in (_NARROW if name == _LAST else (name,))
+        for form in _OTHER_FORMS.get(name, (name,))
     )
     if others != recipe.rewrites:
         given = milder[-1].flags if milder else recipe.flags

@@ -269,7 +269,7 @@ def test_external_weights_are_turned_where_that_is_asked_for(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("target", "expected"),
     [
-        ("x86-64-v4", ["channels-last", "panels-8x32"]),
+        ("x86-64-v4", ["direct-8x16", "channels-last", "panels-8x32"]),
         ("x86-64-v3", ["channels-last", "panels-6x16"]),
         ("aarch64-linux", ["padding-before-expansion", "depthwise-as-sums", "narrow-as-products"]),
         ("vmvx", []),
@@ -281,7 +281,7 @@ def test_the_registers_of_the_target_decide(target: str, expected: list[str]) ->
 
 
 def test_where_it_does_not_compile_convolutions_are_products_as_before() -> None:
-    given = compiler.Recipe("given", (), ("winograd", *NAMES))
+    given = compiler.Recipe("given", (), ("winograd", "direct-8x16", *NAMES))
     found = [(milder.name, milder.rewrites) for milder in cautious(given)]
     others = ("winograd", "padding-before-expansion", "depthwise-as-sums", "narrow-as-products")
     assert found == [("given, tiles of the compiler", others), ("given, plain", ())]

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from .convolutions import fits_product, is_by_patches, is_depthwise
-from .images_kernels import columns, depthwise
+from .images_kernels import columns, convolved
 from .images_layout import channels_first, channels_last, is_turned
 from .reading import Convolution, read
 from .writer import Tensor, Writer, is_immutable
@@ -94,7 +94,7 @@ def _columns(found: Convolution, writer: Writer) -> tuple[Tensor, Tensor]:
     """Return for each point of the result a row of all that it is made of, and the weight to match."""
     weight = _weight(found, writer)
     if found.taps == 1:
-        image = _padded(found, channels_last(found.image, writer), writer)
+        image = padded(found, channels_last(found.image, writer), writer)
         for dim, (out, stride) in enumerate(zip(found.out, found.stride, strict=True)):
             image = writer.part(image, 1 + dim, 0, out, stride)
         return image, weight
@@ -112,7 +112,7 @@ def _image(found: Convolution, writer: Writer) -> tuple[Tensor, bool]:
     """Return the image with its padding, and whether its channels are last: it is read as it lies."""
     is_last = is_turned(found.image.value)
     image = channels_last(found.image, writer) if is_last else found.image
-    return _padded(found, image, writer, first=1 if is_last else 2), is_last
+    return padded(found, image, writer, first=1 if is_last else 2), is_last
 
 
 def _patches(found: Convolution, writer: Writer) -> tuple[Tensor, Tensor]:
@@ -120,12 +120,12 @@ def _patches(found: Convolution, writer: Writer) -> tuple[Tensor, Tensor]:
     dims = len(found.kernel)
     split = [size for pair in zip(found.out, found.kernel, strict=True) for size in pair]
     if is_turned(found.image.value):
-        image = _padded(found, channels_last(found.image, writer), writer)
+        image = padded(found, channels_last(found.image, writer), writer)
         apart = writer.view(image, [found.batch, *split, found.channels])
         order = [0, *range(1, 2 * dims, 2), *range(2, 2 * dims + 1, 2), 2 * dims + 1]
         weight = _weight(found, writer)
     else:
-        image = _padded(found, found.image, writer, first=2)
+        image = padded(found, found.image, writer, first=2)
         apart = writer.view(image, [found.batch, found.channels, *split])
         order = [0, *range(2, 2 * dims + 1, 2), 1, *range(3, 2 * dims + 2, 2)]
         weight = found.weight
@@ -134,13 +134,13 @@ def _patches(found: Convolution, writer: Writer) -> tuple[Tensor, Tensor]:
 
 def _depthwise(found: Convolution, writer: Writer) -> Tensor:
     """Return each channel's convolution by itself, `[batch, *out, channels]`."""
-    image = _padded(found, channels_last(found.image, writer), writer)
+    image = padded(found, channels_last(found.image, writer), writer)
     dims = len(found.kernel)
     weight = writer.view(found.weight, [found.channels, *found.kernel])
     turned = writer.permute(weight, [*range(1, 1 + dims), 0])
     options = (found.out, found.stride, found.dilation)
     if dims < 3:
-        total = depthwise(writer, image, turned, *options)
+        total = convolved(writer, image, turned, *options)
     else:
         total = _depthwise_of_volume(found, image, turned, writer)
     return total if found.bias is None else writer.add(total, found.bias)
@@ -158,13 +158,13 @@ def _depthwise_of_volume(
     for place in range(found.kernel[0]):
         part = writer.part(image, 1, place * found.dilation[0], deep, found.stride[0])
         images = writer.view(part, [count, *part.sizes[2:]])
-        made = depthwise(writer, images, writer.pick(weight, 0, place), *options)
+        made = convolved(writer, images, writer.pick(weight, 0, place), *options)
         total = made if total is None else writer.add(made, total)
     assert total is not None
     return writer.view(total, sizes)
 
 
-def _padded(found: Convolution, image: Tensor, writer: Writer, first: int = 1) -> Tensor:
+def padded(found: Convolution, image: Tensor, writer: Writer, first: int = 1) -> Tensor:
     """Write the part of an image that is read, with its padding; spatial dims begin at the first."""
     padding: list[int] = []
     sizes = list(image.sizes)

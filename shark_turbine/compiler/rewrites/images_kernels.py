@@ -16,8 +16,9 @@ from .linalg import (
 )
 from .writer import Tensor, Writer
 
-# By the number of spatial dims. Of that of three the compiler makes no vectors.
+# By the number of spatial dims. Of those that are missing the compiler makes no vectors.
 _DEPTHWISE = {1: "linalg.depthwise_conv_1d_nwc_wc", 2: "linalg.depthwise_conv_2d_nhwc_hwc"}
+_DENSE = {2: "linalg.conv_2d_nhwc_hwcf"}
 
 
 def columns(
@@ -66,7 +67,7 @@ def columns(
     return from_builtin(writer, barrier(writer, made, sizes), sizes, image.dtype)
 
 
-def depthwise(
+def convolved(
     writer: Writer,
     image: Tensor,
     weight: Tensor,
@@ -74,25 +75,27 @@ def depthwise(
     stride: Sequence[int],
     dilation: Sequence[int],
 ) -> Tensor:
-    """Return the convolution of each channel by itself.
+    """Return a convolution, each channel by itself where the weight has no dim of features.
 
     Args:
         writer: where.
-        image: `[batch, *spatial, channels]` with its padding, of one or two spatial dims.
-        weight: `[*kernel, channels]`.
+        image: `[batch, *spatial, channels]` with its padding, of one or two spatial dims; of two where
+            the weight has features.
+        weight: `[*kernel, channels]`, or `[*kernel, channels, features]`.
         out: spatial sizes of the result.
         stride: of each spatial dim.
         dilation: of each spatial dim.
 
     Returns:
-        `[batch, *out, channels]`.
+        `[batch, *out, channels]`, or `[batch, *out, features]`.
     """
-    result = Tensor(None, (image.sizes[0], *out, image.sizes[-1]), image.dtype)
+    names = _DENSE if len(weight.sizes) > 1 + len(out) else _DEPTHWISE
+    result = Tensor(None, (image.sizes[0], *out, weight.sizes[-1]), image.dtype)
     given = builtin(writer, image)
     unknown = [(given, 0)] * result.sizes.count(None)
     vector = f"tensor<{len(out)}xi64>"
     value = writer.write(
-        _DEPTHWISE[len(out)],
+        names[len(out)],
         kind(result.sizes, result.dtype),
         [given, builtin(writer, weight), filled(writer, result, unknown)],
         body=multiply_add,

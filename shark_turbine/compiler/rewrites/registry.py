@@ -18,6 +18,7 @@ from .heads import OPERATORS as OF_HEADS
 from .heads import heads_in_place, suits_heads
 from .images import OPERATORS as OF_IMAGES
 from .images import rewrite_channels_last
+from .images_direct import direct
 from .padding import pad_before_expansion
 from .panels import OPERATORS as PRODUCTS
 from .panels import in_panels, suits_panels
@@ -42,6 +43,7 @@ REWRITES: dict[str, Rewrite] = {
     "padding-before-expansion": Rewrite(OPERATORS, pad_before_expansion),
     "depthwise-as-sums": Rewrite(OPERATORS, depthwise_as_sums),
     "winograd": Rewrite(OPERATORS, by_winograd),
+    "direct-8x16": Rewrite(OPERATORS, direct),
     "channels-last": Rewrite(OF_IMAGES, rewrite_channels_last),
     "narrow-as-products": Rewrite(OPERATORS, narrow_as_products),
     "convolutions-as-products": Rewrite(OPERATORS, dense_as_products),
