@@ -35,11 +35,12 @@ _WITH_AVX512 = "8x32"
 _TILES = {_WITH_AVX512: {"+avx512f"}, "6x16": {"+avx2", "+fma"}}
 _OF_WEIGHTS, _OF_HEADS = "panels-", "heads-"
 _OF_DEPTHWISE = ("padding-before-expansion", "depthwise-as-sums")
-_LAST, _NARROW = "channels-last", (*_OF_DEPTHWISE, "narrow-as-products")
+_NARROW = (*_OF_DEPTHWISE, "narrow-as-products")
+_LAST, _PADDING = "channels-last", "padding-at-once"
 # The compiler's own code of convolutions as they are, with their channels last, is good with AVX-512 alone.
 _DIRECT = "direct-8x16"
 # Without what is written in `linalg`.
-_OTHER_FORMS = {_LAST: _NARROW, _DIRECT: ()}
+_OTHER_FORMS = {_LAST: _NARROW, _DIRECT: (), _PADDING: ()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ def choose(
     tile = _tile(cpu_features)
     rewrites: tuple[str, ...] = ()
     if facts.suits_channels_last and tile and are_at_hand:
-        rewrites = (_DIRECT, _LAST) if tile == _WITH_AVX512 else (_LAST,)
+        rewrites = (*([_DIRECT] if tile == _WITH_AVX512 else []), _LAST, _PADDING)
     elif facts.has_other_convolutions:
         # An option for the whole module: the compiler's own code for the others would go as well.
         flags += [_IM2COL]

@@ -117,7 +117,11 @@ def test_convolutions_become_matrix_products() -> None:
         "narrow-as-products",
     ]
     vmfb = output.compile(target="x86-64-v3")
-    assert vmfb.manifest["recipe"]["rewrites"] == ["channels-last", "panels-6x16"]
+    assert vmfb.manifest["recipe"]["rewrites"] == [
+        "channels-last",
+        "padding-at-once",
+        "panels-6x16",
+    ]
     torch.testing.assert_close(runtime.load(vmfb).main(x), model(x))
 
 

@@ -97,7 +97,11 @@ def test_every_convolution_is_what_eager_computes(dims: int, batch: int) -> None
     assert "torch.aten.conv" not in str(rewrite(output.mlir_module, ["channels-last"]))
     vmfb = output.compile(target="x86-64-v3")
     assert vmfb.manifest["recipe"]["name"] == "auto"
-    assert vmfb.manifest["recipe"]["rewrites"] == ["channels-last", "panels-6x16"]
+    assert vmfb.manifest["recipe"]["rewrites"] == [
+        "channels-last",
+        "padding-at-once",
+        "panels-6x16",
+    ]
     for found, expected in zip(runtime.load(vmfb).main(x), model(x), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
@@ -108,7 +112,11 @@ def test_a_dynamic_batch(dims: int) -> None:
     sizes = (11, 9, 7)[:dims]
     output = aot.export(model, torch.randn(2, 4, *sizes), dynamic_shapes={"x": {0: BATCH}})
     vmfb = output.compile(target="x86-64-v3")
-    assert vmfb.manifest["recipe"]["rewrites"] == ["channels-last", "panels-6x16"]
+    assert vmfb.manifest["recipe"]["rewrites"] == [
+        "channels-last",
+        "padding-at-once",
+        "panels-6x16",
+    ]
     loaded = runtime.load(vmfb)
     for batch in (1, 2, 5):
         x = torch.randn(batch, 4, *sizes)
@@ -269,8 +277,8 @@ def test_external_weights_are_turned_where_that_is_asked_for(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("target", "expected"),
     [
-        ("x86-64-v4", ["direct-8x16", "channels-last", "panels-8x32"]),
-        ("x86-64-v3", ["channels-last", "panels-6x16"]),
+        ("x86-64-v4", ["direct-8x16", "channels-last", "padding-at-once", "panels-8x32"]),
+        ("x86-64-v3", ["channels-last", "padding-at-once", "panels-6x16"]),
         ("aarch64-linux", ["padding-before-expansion", "depthwise-as-sums", "narrow-as-products"]),
         ("vmvx", []),
     ],
@@ -281,7 +289,7 @@ def test_the_registers_of_the_target_decide(target: str, expected: list[str]) ->
 
 
 def test_where_it_does_not_compile_convolutions_are_products_as_before() -> None:
-    given = compiler.Recipe("given", (), ("winograd", "direct-8x16", *NAMES))
+    given = compiler.Recipe("given", (), ("winograd", "direct-8x16", "padding-at-once", *NAMES))
     found = [(milder.name, milder.rewrites) for milder in cautious(given)]
     others = ("winograd", "padding-before-expansion", "depthwise-as-sums", "narrow-as-products")
     assert found == [("given, tiles of the compiler", others), ("given, plain", ())]

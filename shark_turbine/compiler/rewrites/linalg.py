@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Any
 
-from .writer import Tensor, Writer
+from .writer import Body, Tensor, Writer
 
 # A value and one of its dims: where a size that is not known is read.
 Place = tuple[Any, int]
@@ -36,6 +37,13 @@ def size(writer: Writer, value: Any, dim: int) -> Any:
     """Write the size of a dim."""
     index = writer.write("arith.constant", "index", [], value=f"{dim} : index")
     return writer.write("tensor.dim", "index", [value, index])
+
+
+def number(writer: Writer, value: float, dtype: str) -> Any:
+    """Write a number of a float dtype; by its bits, for infinities have no other form."""
+    bits = struct.pack(">d", value).hex()
+    wide = writer.write("arith.constant", "f64", [], value=f"0x{bits} : f64")
+    return wide if dtype == "f64" else writer.write("arith.truncf", dtype, [wide])
 
 
 def kind(sizes: Sequence[int | None], dtype: str) -> str:
@@ -87,18 +95,33 @@ def copied(
 def maximum(writer: Writer, left: Tensor, right: Tensor) -> Tensor:
     """Write the larger of each two elements, and NaN where either is: `torch.aten.maximum` loses the second."""
     given = [builtin(writer, left), builtin(writer, right)]
-    loops = [f"x{dim}" for dim in range(len(left.sizes))]
-    places = [(given[0], dim) for dim, size in enumerate(left.sizes) if size is None]
+    return elements(writer, given, left, given[0], _larger)
+
+
+def elements(
+    writer: Writer, given: Sequence[Any], result: Tensor, measured: Any, body: Body
+) -> Tensor:
+    """Write a tensor each of whose elements is made of those at its place.
+
+    Args:
+        writer: where.
+        given: what is read, of the sizes of the result.
+        result: sizes and dtype.
+        measured: a tensor whose sizes are those of the result where these are not known.
+        body: what is made of the elements.
+    """
+    loops = [f"x{dim}" for dim in range(len(result.sizes))]
+    unknown = [(measured, dim) for dim, size in enumerate(result.sizes) if size is None]
     value = writer.write(
         "linalg.generic",
-        kind(left.sizes, left.dtype),
-        [*given, empty(writer, left, places)],
-        body=_larger,
-        operandSegmentSizes="array<i32: 2, 1>",
-        indexing_maps=maps(loops, loops, loops, loops),
+        kind(result.sizes, result.dtype),
+        [*given, empty(writer, result, unknown)],
+        body=body,
+        operandSegmentSizes=f"array<i32: {len(given)}, 1>",
+        indexing_maps=maps(loops, *[loops] * (len(given) + 1)),
         iterator_types=iterators(len(loops)),
     )
-    return from_builtin(writer, value, left.sizes, left.dtype)
+    return from_builtin(writer, value, result.sizes, result.dtype)
 
 
 def maps(loops: Sequence[str], *accesses: Sequence[str]) -> str:

@@ -19,6 +19,8 @@ from .heads import heads_in_place, suits_heads
 from .images import OPERATORS as OF_IMAGES
 from .images import rewrite_channels_last
 from .images_direct import direct
+from .images_padding import OPERATORS as PADDING
+from .images_padding import pad_at_once
 from .padding import pad_before_expansion
 from .panels import OPERATORS as PRODUCTS
 from .panels import in_panels, suits_panels
@@ -45,6 +47,7 @@ REWRITES: dict[str, Rewrite] = {
     "winograd": Rewrite(OPERATORS, by_winograd),
     "direct-8x16": Rewrite(OPERATORS, direct),
     "channels-last": Rewrite(OF_IMAGES, rewrite_channels_last),
+    "padding-at-once": Rewrite(PADDING, pad_at_once),
     "narrow-as-products": Rewrite(OPERATORS, narrow_as_products),
     "convolutions-as-products": Rewrite(OPERATORS, dense_as_products),
     # Sums in registers: 16 of 32 with AVX-512, 12 of 16 with AVX2; of a single row 4, which do not wait
@@ -74,6 +77,7 @@ def rewrite(module: Any, names: Sequence[str]) -> Any:
     for each in rewrites:
         for operation in [item for item in walk(copy) if item.name in each.operators]:
             _apply(each.rule, operation)
+        _sweep(copy)
     return copy
 
 
@@ -102,3 +106,12 @@ def _apply(rule: Rule, operation: Any) -> None:
     if new is not None:
         operation.results[0].replace_all_uses_with(new)
         operation.erase()
+
+
+def _sweep(module: Any) -> None:
+    """Erase what is not used any more: the next rewrite asks who uses a value."""
+    for operation in reversed(list(walk(module))):
+        if operation.name.startswith("torch.aten.") and not any(
+            any(result.uses) for result in operation.results
+        ):
+            operation.erase()
