@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import iree.runtime as iree
 
 from ..errors import LoadError, TurbineError
+from .failures import GPUS, on_a_gpu
 
 KNOWN = ("local-task", "local-sync")
 # Memory that a call has used stays for the next one of the same sizes: to get each page of it from the
@@ -131,7 +132,9 @@ def _make(uri: str) -> Device:
             "there is no such device",
             got=f"device={uri!r}",
             expected=" or ".join(f"device={known!r}" for known in KNOWN),
-            fix="device='local-task' uses every core, 'local-task?threads=2' two threads, "
+            fix=on_a_gpu(uri)
+            if uri in GPUS
+            else "device='local-task' uses every core, 'local-task?threads=2' two threads, "
             "'local-sync' the calling thread",
         ) from error
     # Results may live longer than any object of this package, and end in their device's hands: it

@@ -17,6 +17,10 @@ _TRAIL = re.compile(
     r"(;\s*(while (invoking (native )?function|calling (variadic )?import)[^;]*)?)*\s*$", re.DOTALL
 )
 
+# IREE's names for the devices of GPUs, as a vmfb asks for them and as its runtime takes them.
+GPUS = ("cuda", "hip", "metal", "vulkan")
+_GPU = re.compile(rf'#hal\.device\.target<"(?P<device>{"|".join(GPUS)})"')
+
 
 def split(error: BaseException) -> tuple[str, str]:
     """Return IREE's status, such as `FAILED_PRECONDITION`, and the message in one line."""
@@ -56,6 +60,9 @@ def from_load(
             fix=f"compile it again, or: python -m pip install 'iree-base-runtime=={made_by or '<its version>'}'",
         )
     if "HAL device" in message and "not found" in message:
+        gpu = _GPU.search(message)
+        if gpu is not None:
+            return _needs_a_gpu(gpu["device"], origin)
         return LoadError(
             "the vmfb holds no code for this machine or device",
             where=origin,
@@ -80,8 +87,24 @@ def from_load(
     return LoadError(f"IREE refused it: {message[:300]}", where=origin, fix="compile it again")
 
 
-def _targets(message: str) -> str:
-    found = re.findall(
-        r'"((?:embedded-elf|system-elf|vmvx|cuda|rocm|vulkan|metal)[\w-]*)"', message
+def _needs_a_gpu(device: str, origin: str) -> LoadError:
+    return LoadError(
+        "the vmfb holds code for a GPU, and shark_turbine.runtime runs code for CPUs only",
+        where=origin,
+        got=f"code for {device}",
+        expected="code for the CPU that this process runs on",
+        fix=f"compile it for this CPU, without target=; or {on_a_gpu(device)}",
     )
+
+
+def on_a_gpu(device: str) -> str:
+    """Return how a user runs a vmfb on one of IREE's devices for GPUs."""
+    return (
+        f'run it where the GPU is: iree.runtime.Config("{device}") in Python, '
+        f"or iree-run-module --device={device}"
+    )
+
+
+def _targets(message: str) -> str:
+    found = re.findall(r'"((?:embedded-elf|system-elf|vmvx)[\w-]*)"', message)
     return ", ".join(sorted(set(found))) or message[:200]

@@ -40,19 +40,20 @@ def build_vmfb(
     mlir: str,
     functions: Sequence[FunctionSignature] | None = None,
     compiler_flags: Sequence[str] = (),
+    backend: str = "llvm-cpu",
     **manifest: Any,
 ) -> Path:
     """Compile MLIR text; with `functions`, append the manifest that the compiler room writes."""
-    key = hashlib.sha256(repr((mlir, functions, compiler_flags, manifest)).encode()).hexdigest()[
-        :16
-    ]
+    key = hashlib.sha256(
+        repr((mlir, functions, compiler_flags, backend, manifest)).encode()
+    ).hexdigest()[:16]
     path = folder / f"{key}.vmfb"
     if path.exists():
         return path
     command = [
         str(IREE_COMPILE),
         "-",
-        "--iree-hal-target-backends=llvm-cpu",
+        f"--iree-hal-target-backends={backend}",
         *(compiler_flags or ["--iree-llvmcpu-target-cpu=host"]),
         "--iree-input-demote-f64-to-f32=false",
         "-o",

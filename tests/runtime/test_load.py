@@ -22,7 +22,8 @@ from safetensors.torch import save_file
 
 import shark_turbine.runtime as rt
 from shark_turbine.errors import LoadError
-from shark_turbine.runtime import reflection
+from shark_turbine.runtime import devices, reflection
+from shark_turbine.runtime.devices import drivers
 
 A = torch.tensor([1.0, 2.0, 3.0, 4.0])
 
@@ -252,6 +253,30 @@ class TestRefusals:
         assert "the vmfb holds no code for this machine or device" in message
         assert "got:      embedded-elf-arm_64" in message
         assert len(message.splitlines()) == 4
+
+    @pytest.mark.parametrize("device", ["cuda", "vulkan"])
+    def test_code_for_a_gpu(self, device: str, build: Callable[..., Path], tmp_path: Path) -> None:
+        backends = {"cuda": "cuda", "vulkan": "vulkan-spirv"}
+        message = refused(build("func.func @f(%a: tensor<4xf32>) -> tensor<4xf32> {\n"
+            "%0 = arith.addf %a, %a : tensor<4xf32>\n return %0 : tensor<4xf32> }",
+            backend=backends[device]))  # fmt: skip
+        assert f"  got:      code for {device}\n" in message
+        assert message.endswith(
+            "  fix:      compile it for this CPU, without target=; or run it where the GPU is: "
+            f'iree.runtime.Config("{device}") in Python, or iree-run-module --device={device}'
+        )
+        # The runtime has a driver of the name that we tell, with or without such a GPU.
+        assert device in drivers()
+
+    def test_a_gpu_that_is_not_there(
+        self, basic_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(uri: str) -> None:
+            raise RuntimeError(f"no {uri}")
+
+        monkeypatch.setattr(devices.iree, "get_device", fail)
+        with pytest.raises(LoadError, match=r"fix: +run it where the GPU is: iree\.runtime\."):
+            rt.load(basic_path, device="cuda")
 
 
 def with_version(source: Path, target: Path, versions: dict[str, str]) -> None:
