@@ -15,6 +15,7 @@ from shark_turbine.trees import flat_structure
 
 from .aliasing import separate_selections, separate_values
 from .checks import insert_checks
+from .empty import skip_empty
 from .graph import graphs
 from .joint_index import join_indices
 from .rewrites import rewrite, use_checked_forms
@@ -58,6 +59,7 @@ def prepare_graph(graph_module: fx.GraphModule) -> None:
 
 def _rewrite(graph_module: fx.GraphModule, constants: Callable[[fx.Node], Any]) -> None:
     for module in graphs(graph_module):
+        skip_empty(module.graph)
         rewrite(module.graph)
         widen(module.graph)
         split_views(module.graph)

@@ -218,6 +218,31 @@ def test_dynamic_batches_train():
         same_gradients(model, other)
 
 
+@pytest.mark.parametrize(
+    ("model", "batch"),
+    [
+        pytest.param(
+            nn.Sequential(
+                nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 2)
+            ),
+            torch.ones(0, 3, 8, 8),
+            id="convolution",
+        ),
+        pytest.param(
+            nn.Sequential(nn.Embedding(10, 4), nn.TransformerEncoderLayer(4, 2, 8, 0.0)),
+            torch.ones(0, 3, dtype=torch.int64),
+            id="transformer",
+        ),
+    ],
+)
+def test_an_empty_batch_is_compiled_without_a_warning(model, batch):
+    wrapped, model, other = pair(model)
+    for function in (wrapped, other):
+        function(batch).sum().backward()
+    same(wrapped(batch).detach(), other(batch).detach())
+    same_gradients(model, other)
+
+
 def test_mixed_precision():
     wrapped, model, other = pair(nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4)))
     x = torch.randn(4, 8)

@@ -240,6 +240,19 @@ CASES: dict[str, Case] = {
         lambda a, b: (torch.mm(a, b), torch.mv(a, b[:, 0]), torch.dot(a[0], b[:, 0])),
         (torch.ones(2, 0), torch.ones(0, 3)),
     ),
+    "results_of_nothing": (
+        lambda a: (a.reshape(3, 0), a.sort(1), a.topk(2, 1), a.split(1, 1), a > 0, a.sum(0)),
+        (torch.ones(0, 3),),
+    ),
+    "writes_of_nothing": (
+        lambda a, i, v: (
+            put(a, [i], v),
+            put(a, [i], a[0], True),
+            a.index_add(0, i, v),
+            a.scatter(0, i.reshape(0, 1), v),
+        ),
+        (torch.randn(5, 3), torch.zeros(0, dtype=torch.int64), torch.ones(0, 3)),
+    ),
     "binary_cross_entropy": (F.binary_cross_entropy, (X.sigmoid(), MASK.float())),
     # --------------------------------------------------------------------------------- spectra
     "fft": (lambda a: (torch.fft.fft(a), torch.fft.ifft(torch.fft.fft(a, dim=1), dim=1)), (X,)),
