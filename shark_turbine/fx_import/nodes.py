@@ -312,12 +312,15 @@ def _located(error: TurbineError, node: fx.Node) -> TurbineError:
 
 def _refusal(node: fx.Node, error: Exception) -> TracingError:
     reason = str(error).strip().splitlines()
+    is_of_sizes = node.target in scalars.OPERATIONS
     return TracingError(
         f"the operator {_operator_name(node)} cannot be written into a compiled module",
         location=source_location(node),
         got=f"{type(error).__name__}: {reason[0]}" if reason else type(error).__name__,
         expected="operators that docs/op-support.md lists",
-        fix="decompose it: extend_aot_decompositions(add_ops=[...]), or rewrite the line",
+        fix="compute it with a tensor of the size: torch.full((), x.shape[0], dtype=torch.float32)"
+        if is_of_sizes
+        else "decompose it: extend_aot_decompositions(add_ops=[...]), or rewrite the line",
     )
 
 

@@ -171,15 +171,24 @@ def _floor(value: Any) -> Any:
 
 
 def _truncate(value: Any) -> Any:
-    return emit("torch.aten.Int.float", INT, value) if _is_float(value) else value
+    if _is_float(value):
+        raise NotImplementedError("a symbolic float made a whole number")
+    return value
 
 
 def _square_root(value: Any) -> Any:
+    """Take the root of a size, also of one that was made a float for it."""
+    if _is_float(value) and getattr(value.owner, "name", None) == "torch.aten.Float.Scalar":
+        value = value.owner.operands[0]
+    if _is_float(value):
+        raise NotImplementedError("the square root of a symbolic float")
     return emit("torch.aten.sqrt.int", FLOAT, _as(INT, value))
 
 
 def _power(base: Any, exponent: Any) -> Any:
-    """Raise to a constant whole power; the compiler has no other power of sizes."""
+    """Raise to a constant whole power, or to 0.5; the compiler has no other power of sizes."""
+    if exponent == 0.5:
+        return _square_root(base)
     if not isinstance(exponent, int) or not 0 <= exponent <= 16:
         raise NotImplementedError(f"{exponent} as the exponent of a symbolic size")
     result = base if exponent else _int(base, 1)

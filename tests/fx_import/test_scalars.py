@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.export import Dim
 
+from shark_turbine.decompositions import prepare
 from tests.ops import harness
 
 FORMULAS = {
@@ -23,6 +24,21 @@ FORMULAS = {
     "product": lambda n, m: n * m,
     "negated": lambda n, m: -n,
 }
+
+ROOTS = {
+    "root": lambda n: math.sqrt(n),
+    "root_of_a_product": lambda n: math.sqrt(2 * n),
+    "half_power": lambda n: n**0.5,
+}
+
+
+class _Root(torch.nn.Module):
+    def __init__(self, root):
+        super().__init__()
+        self.root = root
+
+    def forward(self, x):
+        return x.sum() / self.root(x.shape[0])
 
 
 def scalar_call(artifact, name, tensors):
@@ -46,6 +62,10 @@ def artifact():
         (x, y),
         dynamic_shapes=({0: n}, {0: m}),
     )
+    for name, root in ROOTS.items():
+        # Strict: without TorchDynamo the functions of `math` take the size of the example.
+        program = torch.export.export(_Root(root), (x,), dynamic_shapes={"x": {0: n}}, strict=True)
+        programs[name] = prepare(program)
     return harness.Artifact(harness.compile_module(harness.import_all(programs)))
 
 
@@ -61,3 +81,9 @@ def test_size_in_a_shape_and_a_float(artifact):
     assert full.to_host().tolist() == [3.0, 3.0, 3.0]
     assert half == 4.5
     assert total.to_host().tolist() == 54.0
+
+
+@pytest.mark.parametrize("name", ROOTS)
+def test_root_of_a_size(artifact, name):
+    (mean,) = scalar_call(artifact, name, [torch.ones(9)])
+    assert float(mean.to_host()) == pytest.approx(9 / ROOTS[name](9))
