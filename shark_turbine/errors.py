@@ -321,3 +321,7 @@ class SaveError(TurbineError, OSError):
 
 class FallbackWarning(UserWarning):
     """Part of a program that `torch.compile` compiles runs in eager PyTorch."""
+
+
+class TrainingModeWarning(UserWarning):
+    """A model is exported in training mode, with layers that compute something else in use."""

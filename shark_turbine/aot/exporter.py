@@ -19,6 +19,7 @@ from .emit import describe_state, run_import, verify, with_accessors
 from .external import describe_parameters, parameter_values
 from .fx_programs import FxPrograms, spec_of_fx_programs
 from .trace.torch_export import export_module
+from .trace.training_mode import warn_of_training_mode
 from .tunable_output import TunableOutput
 from .weights import (
     NameMapper,
@@ -329,6 +330,8 @@ def export(
             expected="an nn.Module, a function, an ExportedProgram, or a CompiledModule",
             fix="aot.export(model, example_input)",
         )
+    if isinstance(mdl, torch.nn.Module):
+        warn_of_training_mode(mdl, _label(mdl))
     spec = spec_of_program(
         program,
         module_name=module_name or "module",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from shark_turbine import aot, compiler
 from shark_turbine.compiler.machines import find_machine
 from shark_turbine.compiler.recipes import make_recipe
-from shark_turbine.errors import CommandLineError
+from shark_turbine.errors import CommandLineError, TrainingModeWarning
 from shark_turbine.files import check_target
 
 from .arrays import row_of
@@ -106,16 +107,19 @@ def _export(program: Any, request: ExportRequest) -> aot.ExportOutput:
         args, kwargs, shapes = examples_from(request.inputs_from)
     else:
         args, kwargs, shapes = examples_of(request.inputs, program)
-    return aot.export(
-        program,
-        args=args,
-        kwargs=kwargs,
-        dynamic_shapes=shapes,
-        module_name=request.module_name,
-        function_name=request.function_name,
-        strict_export=request.strict,
-        weights=weights,
-    )
+    with warnings.catch_warnings():
+        if request.training:  # it is meant
+            warnings.simplefilter("ignore", TrainingModeWarning)
+        return aot.export(
+            program,
+            args=args,
+            kwargs=kwargs,
+            dynamic_shapes=shapes,
+            module_name=request.module_name,
+            function_name=request.function_name,
+            strict_export=request.strict,
+            weights=weights,
+        )
 
 
 def _refuse_signature(request: ExportRequest) -> None:

@@ -15,7 +15,7 @@ from iree.compiler.ir import Context, Module
 
 import shark_turbine.aot as aot
 from shark_turbine.compiler import driver
-from shark_turbine.errors import TurbineError
+from shark_turbine.errors import TrainingModeWarning, TurbineError
 
 torch.manual_seed(3)
 Dim = torch.export.Dim
@@ -141,6 +141,7 @@ class Counter(torch.nn.Module):
         return self.norm(x), self.count.clone()
 
 
+@pytest.mark.filterwarnings("ignore::shark_turbine.errors.TrainingModeWarning")
 def test_mutated_buffers_are_state(build: Any) -> None:
     built, eager = build(Counter(), torch.randn(6, 4)), Counter()
     assert "util.global private mutable @norm.running_mean" in built.mlir
@@ -152,6 +153,32 @@ def test_mutated_buffers_are_state(build: Any) -> None:
         expected, expected_count = eager(x)
         same(got, expected.detach())
         assert count == expected_count == seed + 1
+
+
+class TestTrainingMode:
+    def test_one_warning_names_the_layers_and_the_line(self) -> None:
+        body = torch.nn.Sequential(torch.nn.BatchNorm1d(4), torch.nn.Dropout(0.0))
+        model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Dropout(0.5), body)
+        with pytest.warns(TrainingModeWarning) as caught:
+            aot.export(model, X)
+        (warning,) = caught
+        assert warning.filename == __file__
+        assert str(warning.message) == (
+            "Sequential is exported in training mode, and so computes something else than in use: "
+            "1 (Dropout), 2.0 (BatchNorm1d). Call model.eval() before the export."
+        )
+
+    def test_many_layers_are_counted(self) -> None:
+        model = torch.nn.Sequential(*(torch.nn.Dropout() for _ in range(5)))
+        with pytest.warns(TrainingModeWarning, match=r"2 \(Dropout\) and 2 more\. Call"):
+            aot.export(model, X)
+
+    def test_what_computes_the_same_in_both_modes_is_silent(self) -> None:
+        with_dropout = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Dropout())
+        aot.export(with_dropout.eval(), X)
+        aot.export(torch.nn.Linear(4, 4).train(), X)
+        aot.export(torch.nn.BatchNorm1d(4, track_running_stats=False), X)
+        aot.export(torch.export.export(with_dropout.train(), (X,)))
 
 
 SHAPES = {

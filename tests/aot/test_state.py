@@ -243,6 +243,7 @@ def test_a_lowered_module_keeps_its_state(build):
     assert module.step() == 8
 
 
+@pytest.mark.filterwarnings("ignore::shark_turbine.errors.TrainingModeWarning")
 def test_buffers_that_a_model_updates(build, model):
     twin = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2)).train()
     twin.load_state_dict(model.state_dict())

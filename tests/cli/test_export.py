@@ -29,6 +29,14 @@ def test_a_module_is_exported_and_says_so(call, here):
     torch.testing.assert_close(runtime.load("scale.vmfb").main(X), X * BY)
 
 
+@pytest.mark.filterwarnings("error::shark_turbine.errors.TrainingModeWarning")
+def test_training_mode_is_kept_where_it_is_asked_for(call, here):
+    words = ("export", "cli_programs:model", "--input", "2x3xf32", "-o", "training.vmfb")
+    assert call(*words, "--training")[0] == 0
+    # Half of the numbers are dropped, and the others doubled.
+    assert (runtime.load("training.vmfb").main(torch.ones(2, 3)) != BY).all()
+
+
 def test_the_json_is_all_that_stdout_has(call_json, here):
     words = ("export", "cli_programs.py:make", "--input", "2x3xf32", "-o", "made.vmfb")
     code, told = call_json(*words, "--quiet")

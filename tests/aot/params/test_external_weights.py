@@ -256,6 +256,7 @@ def test_a_vmfb_without_hashes_takes_other_weights(
         torch.testing.assert_close(module.main(IDS), shifted(IDS))
 
 
+@pytest.mark.filterwarnings("ignore::shark_turbine.errors.TrainingModeWarning")
 def test_buffers_that_are_written_start_from_the_file(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = torch.nn.BatchNorm1d(4)
