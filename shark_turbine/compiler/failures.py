@@ -9,7 +9,7 @@ from typing import Any
 from shark_turbine.errors import CompileError, Diagnostic, SourceLocation
 
 from .diagnostics import first_error, first_location, parse
-from .probing import crashing_operation, unsupported_operators
+from .probing import crashing_operation, refused_complex_operator, unsupported_operators
 from .tools import ToolResult
 
 _NO_LOWERING = "the compiler has no lowering for "
@@ -56,6 +56,9 @@ def explain(result: ToolResult, name: str | None, module: Any) -> CompileError:
     stack = _STACK.search(result.stderr)
     if stack is not None:
         return _too_much_stack(stack[0], name, diagnostics)
+    of_complex = None if module is None else refused_complex_operator(module)
+    if of_complex is not None:
+        return _not_of_complex(of_complex, name, diagnostics)
     what = error.message if error is not None else _last_words(result)
     return CompileError(
         f"the compiler refused the module: {what}",
@@ -121,6 +124,20 @@ def _unsupported(
         got="\n".join(_described(item) for item in found.values()) or None,
         expected="operators that IREE's torch pipeline lowers, after decomposition",
         fix="write it with other operators, or give a decomposition_table that replaces it",
+    )
+
+
+def _not_of_complex(
+    operator: Diagnostic, name: str | None, diagnostics: tuple[Diagnostic, ...]
+) -> CompileError:
+    return CompileError(
+        f"the compiler does not support the operator {operator.message} of complex numbers",
+        where=name,
+        location=operator.location,
+        diagnostics=diagnostics,
+        got=_source(operator.location),
+        expected="the operators of complex numbers that docs/op-support.md lists",
+        fix="compute with the parts: x.real, x.imag, and torch.complex(real, imaginary)",
     )
 
 

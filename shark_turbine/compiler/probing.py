@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from shark_turbine import ir
 from shark_turbine.errors import Diagnostic, SourceLocation
 
 from .diagnostics import parse, users_own
+from .tools import ToolResult
 from .worker import run_iree
 
 _REPEATED = ("torch.constant.", "torch.prim.ListConstruct", "torch.prim.TupleConstruct")
@@ -49,23 +50,43 @@ def unsupported_operators(module: Any) -> tuple[Diagnostic, ...]:
 
 def crashing_operation(module: Any) -> Diagnostic | None:
     """Return the torch operation that the compiler dies of, with its types; None if not found."""
-    deadline = time.monotonic() + _SECONDS
-    for operation in _distinct(module):
-        left = deadline - time.monotonic()
-        if left <= 0:
-            return None
-        options = ["--iree-hal-target-backends=llvm-cpu", "-"]
-        try:
-            result = run_iree(
-                "iree-compile", options, stdin=_probe(operation).encode(), timeout=left
-            )
-        except TimeoutError:
-            return None
+    for operation, result in _compiled_alone(_distinct(module)):
         if result.signal_name is not None:
             types = ", ".join(_short(value.type) for value in operation.operands)
             name = operator_name(operation).removeprefix("torch.")
             return Diagnostic("error", f"{name}({types})", python_line(operation.location))
     return None
+
+
+def refused_complex_operator(module: Any) -> Diagnostic | None:
+    """Return the operator that the compiler refuses for complex numbers; None if not found."""
+    of_complex = (
+        operation
+        for operation in _distinct(module)
+        if any("complex<" in str(value.type) for value in operation.operands)
+    )
+    for operation, result in _compiled_alone(of_complex):
+        if result.status != 0:
+            name = operator_name(operation).removeprefix("torch.")
+            return Diagnostic("error", name, python_line(operation.location))
+    return None
+
+
+def _compiled_alone(operations: Iterable[Any]) -> Iterator[tuple[Any, ToolResult]]:
+    """Compile one operation after the other, as long as there is time for it."""
+    deadline = time.monotonic() + _SECONDS
+    options = ["--iree-hal-target-backends=llvm-cpu", "-"]
+    for operation in operations:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return
+        try:
+            yield (
+                operation,
+                run_iree("iree-compile", options, stdin=_probe(operation).encode(), timeout=left),
+            )
+        except TimeoutError:
+            return
 
 
 def python_line(location: Any) -> SourceLocation | None:

@@ -20,6 +20,7 @@ from shark_turbine.errors import DeclarationError
 from . import (  # noqa: F401  (the modules of decompositions register them)
     attention,
     bags,
+    complex_numbers,
     elementwise,
     fourier,
     geometry,

@@ -66,6 +66,24 @@ def test_unsupported_operators_are_all_named(tmp_path: Path) -> None:
     ]
 
 
+def test_an_operator_without_complex_numbers_is_named() -> None:
+    of_complex = "!torch.vtensor<[4],complex<f32>>"
+    module = f"""
+    func.func @main(%x: {of_complex}, %y: {of_complex}) -> {of_complex} {{
+      %0 = torch.aten.mul.Tensor %x, %y : {of_complex}, {of_complex} -> {of_complex}
+      %1 = torch.aten.sin %0 : {of_complex} -> {of_complex} loc("model.py":5:1)
+      return %1 : {of_complex}
+    }}"""
+    with pytest.raises(CompileError) as caught:
+        compile(module.encode())
+    assert str(caught.value) == (
+        "(model.py:5): the compiler does not support the operator aten.sin of complex numbers\n"
+        "  expected: the operators of complex numbers that docs/op-support.md lists\n"
+        "  fix:      compute with the parts: x.real, x.imag, and torch.complex(real, imaginary)"
+    )
+    assert "math.sin" in str(caught.value.diagnostics)
+
+
 def test_crash_is_an_error_that_names_the_operation() -> None:
     with pytest.raises(CompileError) as caught:
         compile(EMPTY_MATMUL)

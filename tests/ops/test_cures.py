@@ -31,6 +31,7 @@ ROWS = torch.stack(
 )
 PICTURE = torch.randn(2, 3, 5, 7)
 QUERY = torch.randn(2, 2, 4, 8)
+COMPLEX = torch.randn(4, 5, dtype=torch.complex64)
 SOME = torch.tensor([[True, False, True, True], [False] * 4, [True] * 4, [False] * 3 + [True]])
 put = torch.ops.aten.index_put
 
@@ -254,6 +255,25 @@ CASES: dict[str, Case] = {
         (torch.randn(5, 3), torch.zeros(0, dtype=torch.int64), torch.ones(0, 3)),
     ),
     "binary_cross_entropy": (F.binary_cross_entropy, (X.sigmoid(), MASK.float())),
+    # --------------------------------------------------------------------------------- complex
+    "complex_arithmetic": (
+        lambda a, b, c: (a + b, a - b * 2.5, a / b, a / c, c / a, 1 - a, a * 1j, a / (1 + 2j), -a),
+        (COMPLEX, COMPLEX.flip(0) * 1e30, X[0]),
+    ),
+    "complex_functions": (
+        lambda a: (a.sgn(), a.exp(), a.log(), 1 / a, a.sum(0), a.sum(), a.mean(1), a.mean()),
+        (COMPLEX,),
+    ),
+    "complex_comparison": (
+        lambda a, b: (a == b, a != b, a == 1j, a.isnan()),
+        (COMPLEX, torch.complex(COMPLEX.real, COMPLEX.imag.abs())),
+    ),
+    "complex_length": (
+        lambda a, b: torch.complex(a, b).abs(),
+        (LEFT, RIGHT),
+    ),
+    "complex128": (lambda a: (a.abs(), a / a.sum(0)), (COMPLEX.to(torch.complex128),)),
+    "spectrogram": (lambda a: torch.fft.rfft(a).abs() + 1, (X,)),
     # --------------------------------------------------------------------------------- spectra
     "fft": (lambda a: (torch.fft.fft(a), torch.fft.ifft(torch.fft.fft(a, dim=1), dim=1)), (X,)),
     "conj": (
