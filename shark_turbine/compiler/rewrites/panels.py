@@ -32,7 +32,7 @@ OPERATORS = frozenset({_LINEAR, _ADDMM, _BMM, "torch.aten.mm", "torch.aten.matmu
 
 
 @dataclass(frozen=True, slots=True)
-class _Product:
+class Product:
     """Rows `[..., depth]`, a weight `[features, depth]` or `[depth, features]`, and what is added.
 
     Both may have a batch in front.
@@ -65,7 +65,7 @@ def in_panels(several: Pair, single: Pair) -> Callable[[Any, Writer], Any]:
     """
 
     def rule(operation: Any, writer: Writer) -> Any:
-        found = _read(operation)
+        found = read(operation)
         if found is None:
             return None
         wide, narrow = single if found.is_row else several
@@ -93,7 +93,7 @@ def in_panels(several: Pair, single: Pair) -> Callable[[Any, Writer], Any]:
     return rule
 
 
-def _multiply(found: _Product, tile: Tile, writer: Writer) -> Tensor:
+def _multiply(found: Product, tile: Tile, writer: Writer) -> Tensor:
     """Return `[..., panels, columns]`, without the dims of a single row."""
     if found.is_row:
         row = writer.view(found.rows, found.rows.sizes[-1:])
@@ -132,10 +132,10 @@ def _unlike_heads(tile: Tile, result: Any) -> Tile:
 
 def suits_panels(operation: Any) -> bool:
     """Say whether `in_panels` matches one of `OPERATORS`, but for the width of its tile."""
-    return _read(operation) is not None
+    return read(operation) is not None
 
 
-def _read(operation: Any) -> _Product | None:
+def read(operation: Any) -> Product | None:
     """Return rows times an immutable weight; None of all else, and of batches of a single row."""
     operands = list(operation.operands)
     bias = None
@@ -153,7 +153,7 @@ def _read(operation: Any) -> _Product | None:
     if rows is None or weight is None or result is None or {rows.dtype, weight.dtype} != {"f32"}:
         return None
     features_first = is_turned != (operation.name == _LINEAR)
-    found = _Product(rows, weight, features_first, bias, result)
+    found = Product(rows, weight, features_first, bias, result)
     if not rows.sizes or len(result.sizes) != len(rows.sizes):
         return None
     if bias is not None and (bias.sizes != (found.features,) or bias.dtype != "f32"):

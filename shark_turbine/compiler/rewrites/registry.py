@@ -26,6 +26,7 @@ from .panels import OPERATORS as PRODUCTS
 from .panels import in_panels, suits_panels
 from .reading import OPERATORS, is_readable
 from .tiled import Tile
+from .turned import turn_weights
 from .winograd import by_winograd, suits_winograd
 from .writer import Writer
 
@@ -58,6 +59,7 @@ REWRITES: dict[str, Rewrite] = {
     "panels-6x16": Rewrite(
         PRODUCTS, in_panels((Tile(6, 16), Tile(12, 8)), (Tile(1, 32), Tile(1, 8)))
     ),
+    "turned-weights": Rewrite(PRODUCTS, turn_weights),
     "heads-8x32": Rewrite(OF_HEADS, heads_in_place(Tile(8, 32))),
     "heads-6x16": Rewrite(OF_HEADS, heads_in_place(Tile(6, 16))),
 }
