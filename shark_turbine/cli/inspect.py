@@ -89,7 +89,8 @@ def _facts(path: Path, manifest: Any, sizes: dict[str, int]) -> Iterator[tuple[s
     yield "module", f"@{manifest['module']}"
     yield "target", _target(manifest["target"])
     recipe = manifest["recipe"]
-    words = " ".join([*recipe.get("rewrites", ()), *recipe["flags"]])
+    tiles = [f"tiles={recipe['tiles']}"] if recipe.get("tiles") else []
+    words = " ".join([*recipe.get("rewrites", ()), *tiles, *recipe["flags"]])
     yield "recipe", f"{recipe['name']}: {words}" if words else recipe["name"]
     if recipe.get("device"):
         yield "device", f"{recipe['device']}, unless load() is told another"

@@ -21,7 +21,7 @@ from shark_turbine.errors import CompileError
 from shark_turbine.files import check_target, new_file
 from shark_turbine.signature import FunctionSignature, StateEntry
 
-from . import failures, inputs, large_child
+from . import failures, inputs, large_child, tiles
 from .dispatch_map import (
     append_map,
     dispatch_map,
@@ -244,12 +244,12 @@ def _run(
 ) -> str | None:
     flags = compiler_flags(options, target, found, recipe)
     name = options.name or found.name
-    return _run_compiler(module, recipe.rewrites, flags, options, output, name)
+    return _run_compiler(module, recipe, flags, options, output, name)
 
 
 def _run_compiler(
     module: Any,
-    rewrites: Sequence[str],
+    recipe: Recipe,
     flags: Sequence[str],
     options: Options,
     output: IO[bytes],
@@ -257,14 +257,14 @@ def _run_compiler(
 ) -> str | None:
     # The compiler leaves its object files behind when it dies.
     with (
-        inputs.as_file(rewrite(marked(module), rewrites)) as source,
+        inputs.as_file(rewrite(marked(module), recipe.rewrites)) as source,
         TemporaryDirectory(prefix="shark_turbine-") as scratch,
     ):
         files = (source.fileno(), output.fileno())
 
         source_path, output_path = (f"/dev/fd/{descriptor}" for descriptor in files)
         written = dump_folder(scratch)
-        flags = [*flags, *dump_flags(written, flags)]
+        flags = [*flags, *tiles.flags(recipe.tiles, scratch, flags), *dump_flags(written, flags)]
         is_large = os.fstat(files[0]).st_size >= LARGE_MODULE
         settings: dict[str, Any] = {
             "keep_open": files, "timeout": options.timeout, "scratch": scratch,

@@ -12,7 +12,8 @@ from shark_turbine.errors import CompileError
 from .core_cache import cache_of_core
 from .facts import ModuleFacts
 from .rewrites import REWRITES
-from .targets import CPU_BACKEND, Target
+from .targets import CPU_BACKEND, CUDA_BACKEND, Target
+from .tiles import LIBRARIES
 
 # Operands of matrix products in tiles, as the CPU wants them; weights are packed once.
 _PACKING = "--iree-opt-data-tiling"
@@ -41,6 +42,11 @@ _LAST, _PADDING = "channels-last", "padding-at-once"
 _DIRECT = "direct-8x16"
 # Without what is written in `linalg`.
 _OTHER_FORMS = {_LAST: _NARROW, _DIRECT: (), _PADDING: ()}
+# What is made of constants is made when loading, on the GPU: the compiler would cut it for a GPU, and run it
+# on this CPU.
+_MADE_WHEN_LOADING = "--iree-opt-const-eval=false"
+# For GPUs: what `tiles` says, and weights as those read them.
+_OF_WORKGROUPS, _TURNED = "workgroups", "turned-weights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,8 @@ class Recipe:
         flags: options of `iree-compile`; those that a call gives replace the same ones.
         rewrites: names of `shark_turbine.compiler.REWRITES`: forms in which operations are written
             before the compiler sees them.
+        tiles: a name of `compiler.tiles.LIBRARIES`: how matrix products are cut for a GPU. None leaves
+            it to the compiler.
         packs_external: whether external weights are packed when they are loaded: faster matrix
             products, for a second copy of the weights in memory.
         chooses: whether options are added by what is in the module, as `"auto"` does.
@@ -62,6 +70,7 @@ class Recipe:
     name: str
     flags: tuple[str, ...] = ()
     rewrites: tuple[str, ...] = ()
+    tiles: str | None = None
     packs_external: bool = False
     chooses: bool = False
     device: str | None = None
@@ -78,16 +87,28 @@ class Recipe:
                     expected=f"names of {', '.join(map(repr, REWRITES))}",
                     fix=f"take {name!r} out",
                 )
+        if self.tiles is not None and self.tiles not in LIBRARIES:
+            raise CompileError(
+                "there are no such tiles",
+                stage="options",
+                got=f"Recipe({self.name!r}, tiles={self.tiles!r})",
+                expected=", ".join(map(repr, LIBRARIES)),
+                fix="leave tiles= out",
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest's form."""
-        device = {} if self.device is None else {"device": self.device}
+        told = {"tiles": self.tiles, "device": self.device}
         return {
-            "name": self.name, "flags": list(self.flags), "rewrites": list(self.rewrites), **device
-        }  # fmt: skip
+            "name": self.name,
+            "flags": list(self.flags),
+            "rewrites": list(self.rewrites),
+            **{name: value for name, value in told.items() if value is not None},
+        }
 
     def __str__(self) -> str:
-        words = " ".join((*self.rewrites, *self.flags))
+        tiles = () if self.tiles is None else (f"tiles={self.tiles}",)
+        words = " ".join((*self.rewrites, *tiles, *self.flags))
         return f"{self.name}: {words or 'no options of its own'}"
 
 
@@ -155,6 +176,8 @@ def choose(
     change. It costs more than it brings where they are arguments or mutable. Convolutions gain in
     either case.
     """
+    if recipe.chooses and target.backends == (CUDA_BACKEND,):
+        return _for_cuda(recipe, facts)
     if not recipe.chooses or CPU_BACKEND not in target.backends:
         return recipe
     flags = [*recipe.flags, _VECTOR_SUMS]
@@ -193,11 +216,28 @@ def choose(
     )
 
 
+def _for_cuda(recipe: Recipe, facts: ModuleFacts) -> Recipe:
+    """Return a recipe with what suits a module on GPUs with CUDA."""
+    return replace(
+        recipe,
+        # Of a 1 x 1 convolution with a stride the compiler's own code gives wrong numbers (IREE 3.13).
+        flags=(*recipe.flags, _MADE_WHEN_LOADING, *((_IM2COL,) if facts.has_convolutions else ())),
+        rewrites=(_TURNED,) if facts.has_panels else (),
+        tiles=_OF_WORKGROUPS,
+        packs_external=False,
+        chooses=False,
+    )
+
+
 def cautious(recipe: Recipe) -> list[Recipe]:
     """Return recipes without what the code generator fails at now and then, in the order to try.
 
     It cannot tile some operands of dynamic sizes, and tiles of some shapes need too much stack.
     """
+    if recipe.tiles is not None:
+        others = tuple(name for name in recipe.rewrites if name != _TURNED)
+        named = _named(recipe, "tiles of the compiler", recipe.flags, others)
+        return [replace(named, tiles=None)]
     untiled = tuple(flag for flag in recipe.flags if not flag.startswith(_TILE_BYTES))
     flags = tuple(flag for flag in untiled if flag not in (_PACKING, _LARGER_CONSTANTS))
     milder = []

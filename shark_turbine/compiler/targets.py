@@ -18,7 +18,7 @@ from shark_turbine.errors import CompileError
 
 from .worker import run_iree
 
-CPU_BACKEND = "llvm-cpu"
+CPU_BACKEND, CUDA_BACKEND = "llvm-cpu", "cuda"
 _PROBE_SECONDS = 60.0
 _TARGET_FLAGS = ("--iree-llvmcpu-target-", "--iree-hal-target-", "--iree-rocm-", "--iree-cuda-")
 
