@@ -220,7 +220,8 @@ def _for_cuda(recipe: Recipe, facts: ModuleFacts) -> Recipe:
     """Return a recipe with what suits a module on GPUs with CUDA."""
     return replace(
         recipe,
-        # Of a 1 x 1 convolution with a stride the compiler's own code gives wrong numbers (IREE 3.13).
+        # With the compiler's own code a ResNet-50 gives wrong numbers (IREE 3.13): of its 1 x 1 convolutions
+        # with a stride, it seems, since those take nearly all of the time.
         flags=(*recipe.flags, _MADE_WHEN_LOADING, *((_IM2COL,) if facts.has_convolutions else ())),
         rewrites=(_TURNED,) if facts.has_panels else (),
         tiles=_OF_WORKGROUPS,

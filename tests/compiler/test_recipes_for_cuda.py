@@ -32,7 +32,7 @@ class Transposed(nn.Module):
 
 
 class Strided(nn.Module):
-    """Of the 1 x 1 convolution the compiler's own code gives wrong numbers in a ResNet."""
+    """What a ResNet has where images get smaller: of those the compiler's own code was wrong, it seems."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ def test_constants_are_not_cut_for_the_gpu_on_this_cpu() -> None:
 def test_what_the_compiler_fails_at_is_compiled_with_its_own_tiles(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Of a part of the bias that a convolution is added to the compiler knows nothing but by a copy.
+    # Without a copy of what is added to, the compiler fails where that is a bias, and fills no tile.
     output = aot.export(nn.Conv2d(64, 128, 1, 2).eval(), torch.randn(1, 64, 28, 28))
     text = tiles.LIBRARIES["workgroups"]().replace(OURS, "promote_operands = [0, 1]")
     monkeypatch.setitem(tiles.LIBRARIES, "workgroups", lambda: text)
