@@ -82,15 +82,19 @@ def in_panels(several: Pair, single: Pair) -> Callable[[Any, Writer], Any]:
         if empty:
             flat = writer.view(product, [*product.sizes[:-2], found.features + empty])
             product = writer.part(flat, len(flat.sizes) - 1, 0, found.features)
-        leading = [
-            writer.size(found.rows, dim) if size is None else size
-            for dim, size in enumerate(found.rows.sizes[:-1])
-        ]
-        return writer.call(
-            "view", product, [*leading, found.features], sizes=found.result.sizes, like=product
-        ).value
+        return as_result(found, product, writer).value
 
     return rule
+
+
+def as_result(found: Product, product: Tensor, writer: Writer) -> Tensor:
+    """Write what was computed for each row in the shape of the result."""
+    leading = [
+        writer.size(found.rows, dim) if size is None else size
+        for dim, size in enumerate(found.rows.sizes[:-1])
+    ]
+    wanted = [*leading, found.features]
+    return writer.call("view", product, wanted, sizes=found.result.sizes, like=product)
 
 
 def _multiply(found: Product, tile: Tile, writer: Writer) -> Tensor:

@@ -208,12 +208,13 @@ def _panels(writer: Writer, weight: Tensor, features_first: bool, tile: Tile) ->
     panels = panels_of(features, tile)
     dim = len(batch) if features_first else len(batch) + 1
     padded = writer.pad(weight, dim, panels * tile.columns - features)
-    return _pack(writer, padded, features_first, (*batch, panels, depth, tile.columns)), panels
+    return pack(writer, padded, features_first, (*batch, panels, depth, tile.columns)), panels
 
 
-def _pack(
+def pack(
     writer: Writer, matrix: Tensor, features_first: bool, sizes: tuple[int | None, ...]
 ) -> Any:
+    """Write matrices `[*batch, panels, depth, columns]`, by an operation that no product takes in."""
     shape = kind(sizes, matrix.dtype)
     last = len(matrix.sizes) - 1
     order = [*range(last - 1), *((last - 1, last) if features_first else (last, last - 1))]

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .linalg import builtin, empty, from_builtin, kind
-from .panels import read
+from .linalg import from_builtin
+from .panels import as_result, read
+from .tiled import pack
 from .writer import Tensor, Writer
 
 
@@ -25,13 +26,7 @@ def turn_weights(operation: Any, writer: Writer) -> Any:
     product = writer.call("mm", rows, turned, sizes=sizes, like=rows)
     if found.bias is not None:
         product = writer.add(product, found.bias)
-    leading = [
-        writer.size(found.rows, dim) if size is None else size
-        for dim, size in enumerate(found.rows.sizes[:-1])
-    ]
-    return writer.call(
-        "view", product, [*leading, found.features], sizes=found.result.sizes, like=product
-    ).value
+    return as_result(found, product, writer).value
 
 
 def _turned(writer: Writer, weight: Tensor) -> Tensor:
@@ -43,13 +38,5 @@ def _turned(writer: Writer, weight: Tensor) -> Tensor:
     assert features
     assert depth
     sizes = (1, depth, features)
-    packed = writer.write(
-        "linalg.pack",
-        kind(sizes, weight.dtype),
-        [builtin(writer, weight), empty(writer, Tensor(None, sizes, weight.dtype))],
-        inner_dims_pos="array<i64: 0>",
-        static_inner_tiles=f"array<i64: {features}>",
-        outer_dims_perm="array<i64: 0, 1>",
-        operandSegmentSizes="array<i32: 1, 1, 0, 0>",
-    )
+    packed = pack(writer, weight, True, sizes)
     return writer.view(from_builtin(writer, packed, sizes, weight.dtype), [depth, features])
